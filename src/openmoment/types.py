@@ -1,0 +1,311 @@
+"""The nouns that flow through the package: Snippets, Queries, Detections, Annotations.
+
+All are frozen and made of NumPy arrays; times are seconds on the container's clock, where zero
+is what a player shows as 0:00. Axes: t snippets, k queries, n segments, d width.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray as Array
+
+from openmoment.errors import FeatureError, QueryError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+
+SCHEMA = "openmoment/1"
+"""The version of the JSON form, raised when a reader of the old form would misread the new."""
+
+
+@dataclass(frozen=True)
+class SnippetGrid:
+    """Where snippets lie in time: snippet i stands for ``[edges_s[i], edges_s[i + 1])``.
+
+    Raises `FeatureError` when the edges are not finite and strictly increasing.
+    """
+
+    edges_s: Float[Array, " t_plus_1"]
+
+    def __post_init__(self) -> None:
+        edges = np.asarray(self.edges_s, dtype=np.float64)
+        if edges.ndim != 1 or len(edges) < 2:
+            raise FeatureError(f"A snippet grid needs at least two edges, got {edges.shape}.")
+        if not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
+            raise FeatureError("The edges of a snippet grid must be finite and increase.")
+        object.__setattr__(self, "edges_s", edges)
+
+    @classmethod
+    def uniform(cls, num_snippets: int, *, end_s: float, start_s: float = 0.0) -> "SnippetGrid":
+        """``num_snippets`` snippets of equal length from ``start_s`` to ``end_s``."""
+        return cls(np.linspace(start_s, end_s, num_snippets + 1))
+
+    def __len__(self) -> int:
+        return len(self.edges_s) - 1
+
+    @property
+    def start_s(self) -> float:
+        return float(self.edges_s[0])
+
+    @property
+    def end_s(self) -> float:
+        return float(self.edges_s[-1])
+
+    @property
+    def centres_s(self) -> Float[Array, " t"]:
+        return (self.edges_s[:-1] + self.edges_s[1:]) / 2
+
+    @property
+    def snippet_s(self) -> float:
+        """The median length of a snippet, in seconds."""
+        return float(np.median(np.diff(self.edges_s)))
+
+    def runs_to_seconds(self, runs: Int[Array, "n 2"]) -> Float[Array, "n 2"]:
+        """Half-open runs of whole snippets ``[first, last + 1)`` as segments."""
+        return self.edges_s[runs]
+
+    def points_to_seconds(self, points: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """Real positions, where ``i`` is the centre of snippet i, as times."""
+        return np.interp(points + 0.5, np.arange(len(self.edges_s)), self.edges_s)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a feature file was made; two files are comparable when all of this is equal."""
+
+    encoder: str
+    """The encoder's name, for people."""
+    fingerprint: str
+    """Of the encoder's weights and preprocessing."""
+    fps: float
+    """Snippets sampled per second of video; 0 for every frame."""
+    source_sha256: str
+    """Of the video file's bytes; empty for features made elsewhere."""
+
+    def differences(self, other: "Recipe") -> list[str]:
+        """One line for each field that differs: ``"fps: 4.0 here, 8.0 asked for"``."""
+        pairs = ((f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return [f"{name}: {a} here, {b} asked for" for name, a, b in pairs if a != b]
+
+
+@dataclass(frozen=True)
+class Snippets:
+    """One video's features on its time grid, before the encoder's visual projection.
+
+    Raises `FeatureError` when they are not finite, or do not match the grid.
+    """
+
+    features: Float[Array, "t d_in"]
+    grid: SnippetGrid
+    recipe: Recipe
+    duration_s: float
+
+    def __post_init__(self) -> None:
+        if self.features.ndim != 2:
+            raise FeatureError(f"Features must be [snippets, width], got {self.features.shape}.")
+        if len(self.features) != len(self.grid):
+            raise FeatureError(f"{len(self.features)} features for {len(self.grid)} snippets.")
+        bad = ~np.isfinite(self.features).all(axis=1)
+        if bad.any():
+            first = int(np.flatnonzero(bad)[0])
+            raise FeatureError(
+                f"Features hold NaN or infinity in {bad.sum()} of {bad.size} snippets, first at "
+                f"snippet {first} ({self.grid.edges_s[first]:.2f} s). Extract them again."
+            )
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+@dataclass(frozen=True)
+class Queries:
+    """What the user asks for, and its embeddings in the encoder's joint space.
+
+    ``background`` are embeddings of generic prompts that a query has to beat.
+    """
+
+    names: tuple[str, ...]
+    embeddings: Float[Array, "k d"]
+    background: Float[Array, "m d"]
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise QueryError('No query given. Say what to look for, for example "pole vault".')
+        if len(self.names) != len(self.embeddings):
+            raise QueryError(f"{len(self.names)} queries, {len(self.embeddings)} embeddings.")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where detections come from: enough to say so in a file, and to draw them."""
+
+    video: str
+    duration_s: float
+    backbone: str
+    fingerprint: str
+    method: str
+    settings: dict[str, Any]
+    source_sha256: str = ""
+    grid: SnippetGrid | None = None
+    curves: Float[Array, "k t"] | None = None
+    """Per query, a score in [0, 1] for each snippet."""
+
+
+class Detection(NamedTuple):
+    """One detection, as iteration gives it."""
+
+    start_s: float
+    end_s: float
+    name: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Detections:
+    """Scored, labelled segments of one video, in seconds, best first.
+
+    ``labels`` index into ``names``; ``presence`` says for each name how likely it occurs at all,
+    in [0, 1]. Boolean or integer indexing gives fewer detections of the same queries. Raises
+    ValueError when the arrays do not fit together.
+    """
+
+    segments: Float[Array, "n 2"]
+    scores: Float[Array, " n"]
+    labels: Int[Array, " n"]
+    names: tuple[str, ...]
+    presence: Float[Array, " k"]
+    origin: Origin | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        n = len(self.segments)
+        if self.segments.shape != (n, 2) or self.scores.shape != (n,) or self.labels.shape != (n,):
+            raise ValueError(
+                f"segments {self.segments.shape}, scores {self.scores.shape} and labels "
+                f"{self.labels.shape} do not fit together"
+            )
+        if n and not (0 <= self.labels.min() and self.labels.max() < len(self.names)):
+            raise ValueError(f"labels must index into the {len(self.names)} names")
+        if len(self.presence) != len(self.names):
+            raise ValueError(f"{len(self.presence)} presence scores for {len(self.names)} names")
+
+    @classmethod
+    def empty(cls, names: Sequence[str]) -> "Detections":
+        """No detection of any of ``names``."""
+        return cls(
+            segments=np.zeros((0, 2)),
+            scores=np.zeros(0),
+            labels=np.zeros(0, dtype=np.int64),
+            names=tuple(names),
+            presence=np.zeros(len(names)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    def __getitem__(self, index: Any) -> "Detections":
+        index = np.atleast_1d(np.asarray(index))
+        if index.size == 0:
+            index = index.astype(np.int64)
+        return replace(
+            self,
+            segments=self.segments[index],
+            scores=self.scores[index],
+            labels=self.labels[index],
+        )
+
+    def __iter__(self) -> Iterator[Detection]:
+        for (start, end), score, label in zip(self.segments, self.scores, self.labels, strict=True):
+            yield Detection(float(start), float(end), self.names[label], float(score))
+
+    @property
+    def not_found(self) -> tuple[str, ...]:
+        """The queries without any detection."""
+        found = set(self.labels.tolist())
+        return tuple(name for i, name in enumerate(self.names) if i not in found)
+
+    def by_time(self) -> "Detections":
+        """The same detections, ordered by start."""
+        return self[np.lexsort((self.segments[:, 1], self.segments[:, 0]))]
+
+    def __repr__(self) -> str:
+        lines = [f"{len(self)} moments" + (f" in {self.origin.video}" if self.origin else "")]
+        width = max((len(name) for name in self.names), default=0)
+        for start_s, end_s, name, score in self.by_time():
+            span = f"{clock(start_s)} - {clock(end_s)}"
+            lines.append(f"  {span}  {name:<{width}}  {score:.2f}")
+        if self.not_found:
+            lines.append("  not found: " + ", ".join(self.not_found))
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold, time-ordered (schema: docs/json.md)."""
+        origin = self.origin
+        head: dict[str, Any] = {"schema": SCHEMA}
+        if origin:
+            head |= {
+                "video": {
+                    "path": origin.video,
+                    "duration_s": origin.duration_s,
+                    "sha256": origin.source_sha256,
+                },
+                "backbone": {"name": origin.backbone, "fingerprint": origin.fingerprint},
+                "method": {"name": origin.method, "settings": origin.settings},
+            }
+        found = set(self.labels.tolist())
+        queries = [
+            {"query": name, "presence": round(float(presence), 4), "found": i in found}
+            for i, (name, presence) in enumerate(zip(self.names, self.presence, strict=True))
+        ]
+        moments = [
+            {
+                "start_s": round(d.start_s, 3),
+                "end_s": round(d.end_s, 3),
+                "query": d.name,
+                "score": round(d.score, 4),
+            }
+            for d in self.by_time()
+        ]
+        return head | {"queries": queries, "moments": moments}
+
+    def to_pandas(self) -> "DataFrame":
+        """One row per detection: start_s, end_s, query, score. Needs pandas."""
+        from openmoment.extras import require
+
+        rows = [(d.start_s, d.end_s, d.name, d.score) for d in self.by_time()]
+        columns = ["start_s", "end_s", "query", "score"]
+        return require("pandas", extra="pandas").DataFrame(rows, columns=columns)
+
+    def plot(self) -> "Figure":
+        """A figure with one lane per query and its score curve. Needs matplotlib."""
+        from importlib import import_module
+
+        return import_module("openmoment.report.plot").plot(self)
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Ground-truth segments of one video; ``labels`` index into ``names``."""
+
+    segments: Float[Array, "n 2"]
+    labels: Int[Array, " n"]
+    names: tuple[str, ...]
+    duration_s: float
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+
+def clock(time_s: float) -> str:
+    """Seconds as ``h:mm:ss.d``, rounded to a tenth: ``3725.04`` is ``1:02:05.0``."""
+    tenths = round(time_s * 10)
+    hours, rest = divmod(tenths, 36000)
+    minutes, rest = divmod(rest, 600)
+    return f"{hours}:{minutes:02}:{rest // 10:02}.{rest % 10}"
