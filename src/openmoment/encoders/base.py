@@ -4,6 +4,7 @@ Axes: t snippets, k texts, d joint width, d_in width of the stored features.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -16,13 +17,36 @@ Progress = Callable[[float, float], None]
 """Called with (seconds of video done, seconds in all) while a video is encoded."""
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """From evidence to probability: ``sigmoid(slope * (evidence - middle))``.
+
+    Fitted on real video by benchmarks/calibrate.py, for one backbone.
+    """
+
+    slope: float
+    middle: float
+
+
+@runtime_checkable
 class Space(Protocol):
-    """How features and text embeddings are compared. NumPy alone: a cached question needs no more."""
+    """How features and text embeddings are compared, in NumPy alone."""
+
+    presence: Calibration
+    """Of a query's margin over its rivals, to how likely it occurs."""
+    match: Calibration
+    """Of a segment's evidence, to how likely it matches a true one at tIoU 0.5."""
 
     def logits(
         self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d"]
     ) -> Float[Array, "k t"]:
         """How well each snippet fits each text; a softmax over texts makes probabilities."""
+        ...
+
+    def evidence(
+        self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d"]
+    ) -> Float[Array, "k t"]:
+        """Logits that may also be compared between texts when most of them do not occur."""
         ...
 
 
@@ -40,6 +64,11 @@ class Encoder(Protocol):
     @property
     def fingerprint(self) -> str:
         """Changes whenever the same video or text would give other numbers."""
+        ...
+
+    @staticmethod
+    def missing() -> str | None:
+        """What keeps this backbone from running here, and the cure; None when it is ready."""
         ...
 
     def encode_video(

@@ -1,0 +1,75 @@
+"""What all verbs share: data on stdout, messages on stderr, one line for an error."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+
+from openmoment.errors import OpenMomentError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+INPUT_FAULT = 2
+INTERRUPTED = 130
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Backbone = Annotated[
+    str, typer.Option(metavar="NAME", help="What encodes video and words: openmoment models.")
+]
+
+
+def verb(function: Callable[P, R]) -> Callable[P, R]:
+    """Turn the user's errors into one line and exit code 2, and Ctrl-C into 130."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except OpenMomentError as error:
+            say(f"openmoment: {one_line(error)}")
+            raise typer.Exit(INPUT_FAULT) from error
+        except KeyboardInterrupt as error:
+            say("openmoment: interrupted. Finished videos are kept; run it again to go on.")
+            raise typer.Exit(INTERRUPTED) from error
+
+    return wrapped
+
+
+def say(message: str) -> None:
+    """A message for the person, on stderr."""
+    typer.echo(message, err=True)
+
+
+def one_line(error: Exception) -> str:
+    """The error's message, whatever a file name in it may contain."""
+    return " ".join(str(error).split())
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One JSON object on stdout."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[float, float], None] | None]:
+    """A bar on a terminal, which hears (done, in all); nothing where stderr is a file."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(label, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)

@@ -1,0 +1,227 @@
+"""openmoment features: extract, import, show."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from openmoment.extraction import Extracted
+    from openmoment.features import Stride
+
+
+class LayoutChoice(StrEnum):
+    TIME_FIRST = "time-first"
+    WIDTH_FIRST = "width-first"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+app = typer.Typer(help="Extract, import and inspect feature files.", no_args_is_help=True)
+
+
+@app.command("extract")
+def extract_verb(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of videos, or a video.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the feature files go.")],
+    backbone: Annotated[str, typer.Option(help="What encodes the videos.")] = "auto",
+    fps: Annotated[
+        float | None,
+        typer.Option(min=0, help="Snippets per second; 0 for every frame.  [default: by backbone]"),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files of another recipe.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Encode every video below DIR into one feature file each.
+
+    Run it again to go on where it stopped; start it in several terminals, or on several machines
+    that share the folder, to go faster.
+    """
+    from openmoment.cache import Cache
+    from openmoment.encoders import load_encoder
+    from openmoment.extraction import extract, find_videos
+
+    videos = [folder] if folder.is_file() else find_videos(folder)
+    encoder = load_encoder(backbone)
+    rate = encoder.fps if fps is None else fps
+    done: list[Extracted] = []
+    with _reporting(len(videos)) as (report, progress):
+        for item in extract(
+            videos,
+            out,
+            encoder,
+            fps=rate,
+            overwrite=overwrite,
+            sha256=Cache().sha256,
+            progress=progress,
+        ):
+            report(item)
+            done.append(item)
+    counts = Counter(item.status for item in done)
+    summary = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    typer.echo(f"{len(done)} videos: {summary}. Features are in {out}.", err=True)
+    if as_json:
+        head = {"backbone": encoder.name, "fingerprint": encoder.fingerprint, "fps": rate}
+        rows = [
+            {
+                "video": str(item.video),
+                "features": str(item.path),
+                "status": item.status,
+                "message": item.message,
+            }
+            for item in done
+        ]
+        _print_json(head | {"counts": dict(counts), "videos": rows})
+    if counts["failed"]:
+        raise typer.Exit(2)
+
+
+@app.command("import")
+def import_verb(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .npy or .npz file.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The feature file to write.")],
+    backbone: Annotated[str, typer.Option(help="What encoded the video.")],
+    duration: Annotated[float, typer.Option(metavar="S", help="Of the video, in seconds.")],
+    fps: Annotated[float | None, typer.Option(help="Snippets per second of video.")] = None,
+    stride: Annotated[
+        int | None, typer.Option(help="Frames from one snippet to the next; needs --video-fps.")
+    ] = None,
+    video_fps: Annotated[float | None, typer.Option(help="Frames per second of video.")] = None,
+    window: Annotated[
+        int | None, typer.Option(help="Frames that a snippet saw.  [default: the stride]")
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Numbers per snippet.  [default: by backbone]")
+    ] = None,
+    layout: Annotated[
+        LayoutChoice | None, typer.Option(help="Of the array, where the width leaves a doubt.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Which array of an .npz file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write features that another program made as a feature file.
+
+    Say how they lie in time: --fps, or --stride and --video-fps; with neither, the snippets share
+    the duration of the video equally.
+    """
+    from openmoment.features import import_features, write_features
+
+    snippets = import_features(
+        file,
+        encoder=backbone,
+        duration_s=duration,
+        fps=fps,
+        stride=_parse_stride(stride, video_fps, window),
+        dim_in=_known_width(backbone) if width is None else width,
+        key=key,
+        layout=layout.value if layout else None,
+    )
+    write_features(snippets, out)
+    _print_header(out, as_json)
+
+
+@app.command("show")
+def show_verb(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A feature file.")],
+    as_json: Json = False,
+) -> None:
+    """Say how a feature file was made, and check that it is whole."""
+    _print_header(file, as_json)
+
+
+def _print_header(path: Path, as_json: bool) -> None:
+    from openmoment.features import read_features, read_header
+    from openmoment.types import clock
+
+    header, grid = read_header(path), read_features(path).grid
+    facts: dict[str, Any] = {
+        "path": str(path),
+        **asdict(header.recipe),
+        "num_snippets": header.num_snippets,
+        "dim_in": header.dim_in,
+        "start_s": grid.start_s,
+        "end_s": grid.end_s,
+        "duration_s": header.duration_s,
+        "version": header.version,
+    }
+    if as_json:
+        _print_json(facts)
+        return
+    recipe = header.recipe
+    lines = {
+        "backbone": f"{recipe.encoder} ({recipe.fingerprint})",
+        "snippets": f"{header.num_snippets} x {header.dim_in}, {recipe.fps:g} per second",
+        "covers": f"{clock(grid.start_s)} - {clock(grid.end_s)} of {clock(header.duration_s)}",
+        "video": f"sha256 {recipe.source_sha256}" if recipe.source_sha256 else "not known",
+        "written by": f"openmoment {header.version}",
+    }
+    for name, value in lines.items():
+        typer.echo(f"{name:<10}  {value}")
+
+
+def _parse_stride(
+    stride: int | None, video_fps: float | None, window: int | None
+) -> "Stride | None":
+    from openmoment.errors import ConfigError
+    from openmoment.features import Stride
+
+    if stride is not None and video_fps is not None:
+        return Stride(stride, video_fps, window)
+    if stride is None and video_fps is None and window is None:
+        return None
+    raise ConfigError("Give --stride and --video-fps together; --window needs them both.")
+
+
+def _known_width(backbone: str) -> int | None:
+    """How wide a backbone's features are; None for one that this version does not have."""
+    from openmoment.encoders import load_encoder
+    from openmoment.errors import UnknownNameError
+
+    try:
+        return load_encoder(backbone).dim_in
+    except UnknownNameError:
+        return None
+
+
+@contextmanager
+def _reporting(
+    num_videos: int,
+) -> Iterator[tuple[Callable[["Extracted"], None], Callable[[Path, float, float], None] | None]]:
+    """What to call for each finished video, and while one is encoded: bars on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda item: typer.echo(_describe(item), err=True), None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        videos = bars.add_task("all videos", total=num_videos)
+        current = bars.add_task("", total=None)
+
+        def report(item: "Extracted") -> None:
+            bars.advance(videos)
+            if item.status != "present":
+                bars.console.print(_describe(item), markup=False, highlight=False, soft_wrap=True)
+
+        def progress(video: Path, done_s: float, all_s: float) -> None:
+            bars.update(current, description=video.name, completed=done_s, total=all_s)
+
+        yield report, progress
+
+
+def _describe(item: "Extracted") -> str:
+    return f"{item.status:<7}  {item.video}" + (f": {item.message}" if item.message else "")
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    typer.echo(json.dumps(value, indent=2))

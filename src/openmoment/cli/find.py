@@ -1,0 +1,264 @@
+"""openmoment find: when do these things happen in this video, or in these?"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from openmoment.cli.console import (
+    INPUT_FAULT,
+    Backbone,
+    Json,
+    one_line,
+    print_json,
+    progress_bar,
+    say,
+    verb,
+)
+from openmoment.errors import ConfigError, FormatError, OpenMomentError, QueryError
+from openmoment.types import SCHEMA, Detections, clock
+
+if TYPE_CHECKING:
+    from openmoment.pipeline import Pipeline
+    from openmoment.types import Queries
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where the answers go besides the terminal."""
+
+    out: Path | None = None
+    format: str | None = None
+    report: Path | None = None
+    plot: Path | None = None
+    clips: Path | None = None
+    exact: bool = False
+
+    def check(self, *, is_folder: bool) -> None:
+        """Refuse what could not be written, before the long work. Raises OpenMomentError."""
+        from openmoment.export import format_of
+
+        if self.out:
+            format_of(self.out, self.format)
+        if self.plot:
+            from openmoment.extras import require
+
+            require("matplotlib", extra="plot")
+            if is_folder:
+                raise ConfigError("--plot draws one video. For a folder use --report.")
+        for path in (self.out, self.report, self.plot):
+            if path and not path.absolute().parent.is_dir():
+                raise FormatError(f"{path}: its folder does not exist. Make it first.")
+
+
+@dataclass
+class Answers:
+    """What a run found, and what it could not read."""
+
+    found: dict[str, Detections] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+@verb
+def find_verb(
+    video: Annotated[Path, typer.Argument(help="A video, or a folder of videos.")],
+    query: Annotated[
+        list[str] | None, typer.Argument(help='What to look for: "pole vault" "a man waves".')
+    ] = None,
+    queries: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="More queries, one a line.")
+    ] = None,
+    backbone: Backbone = "auto",
+    method: Annotated[
+        str, typer.Option(metavar="NAME", help="What finds the moments: openmoment models.")
+    ] = "similarity",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; repeatable."),
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Snippets per second of video.  [default: by backbone]")
+    ] = None,
+    as_json: Json = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write moments: .json .csv .vtt .srt, or see --format."),
+    ] = None,
+    format: Annotated[  # noqa: A002
+        str | None,
+        typer.Option(metavar="NAME", help="Of --out, where the ending does not tell: activitynet."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page to look at.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the timeline.")
+    ] = None,
+    clips: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Cut every moment out as a video.")
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Cut clips to the frame, by encoding them again.")
+    ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Keep nothing, and use nothing that was kept.")
+    ] = False,
+) -> None:
+    """Find when each query happens in VIDEO.
+
+    Prints start, end, query and score of each moment, in order of time, and which queries do not
+    occur. A second question about the same video takes about a second.
+    """
+    from openmoment.config import parse_assignments
+    from openmoment.pipeline import load_pipeline
+
+    outputs = Outputs(out, format, report, plot, clips, exact)
+    outputs.check(is_folder=video.is_dir())
+    pipeline = load_pipeline(
+        backbone,
+        method,
+        settings=parse_assignments(setting or []),
+        fps=fps,
+        use_cache=not no_cache,
+    )
+    answers = Answers()
+    videos = list_videos(video)
+    asked = pipeline.queries([*(query or []), *read_queries(queries)])
+    for path, found in ask(pipeline, videos, asked, answers):
+        if not as_json:
+            show(path, found, with_name=len(videos) > 1)
+        if clips:
+            cut_clips(path, found, clips, exact=exact)
+    write_outputs(answers, outputs)
+    if as_json:
+        print_json(to_dict(answers, is_folder=video.is_dir()))
+    elif answers.found:
+        say(describe_backbone(pipeline.encoder.name))
+    if answers.failed:
+        raise typer.Exit(INPUT_FAULT)
+
+
+def list_videos(video: Path) -> list[Path]:
+    """The video itself, or those below a folder."""
+    if not video.is_dir() or video.suffix:
+        return [video]  # a folder named like a file is refused by the reader, by name
+    from openmoment.extraction import find_videos
+
+    return find_videos(video)
+
+
+def read_queries(path: Path | None) -> list[str]:
+    """The lines of a text file, without empty ones. Raises QueryError."""
+    if path is None:
+        return []
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise QueryError(f"{path}: cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise QueryError(f"{path}: not a text file in UTF-8.") from error
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise QueryError(f"{path}: holds no query. Write one a line.")
+    return names
+
+
+def ask(
+    pipeline: "Pipeline", videos: Sequence[Path], queries: "Queries", answers: Answers
+) -> Iterator[tuple[Path, Detections]]:
+    """One video after the other; one that cannot be read is noted and passed over."""
+    for number, path in enumerate(videos, start=1):
+        label = f"{number}/{len(videos)} {path.name}" if len(videos) > 1 else path.name
+        try:
+            with progress_bar(label) as progress:
+                found = pipeline.find(path, queries, progress=progress)
+        except OpenMomentError as error:
+            if len(videos) == 1:
+                raise
+            answers.failed[str(path)] = one_line(error)
+            say(f"openmoment: {one_line(error)}")
+            continue
+        answers.found[str(path)] = found
+        yield path, found
+
+
+def show(path: Path, found: Detections, *, with_name: bool) -> None:
+    """The table on the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if with_name:
+        console.print(Text(str(path), style="bold"))
+    if len(found):
+        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+        table.add_column("start", justify="right")
+        table.add_column("end", justify="right")
+        table.add_column("query", overflow="fold")
+        table.add_column("score", justify="right")
+        for start_s, end_s, name, score in found.by_time():
+            table.add_row(clock(start_s), clock(end_s), Text(name), f"{score:.2f}")
+        console.print(table)
+    if found.not_found:
+        presence = dict(zip(found.names, found.presence, strict=True))
+        missing = ", ".join(f"{name} ({presence[name]:.2f})" for name in found.not_found)
+        console.print(Text(f"not found: {missing}"))
+
+
+def cut_clips(path: Path, found: Detections, folder: Path, *, exact: bool) -> None:
+    """One video file per moment: ``<video>-<start>s-<query>.mp4``."""
+    from openmoment.video import cut
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for start_s, end_s, name, _ in found.by_time():
+        tidy = "".join(c if c.isalnum() else "-" for c in name)[:40].strip("-")
+        suffix = ".mp4" if exact else path.suffix
+        clip = folder / f"{path.stem}-{start_s:08.2f}s-{tidy}{suffix}"
+        cut(path, (start_s, end_s), clip, exact=exact)
+    if len(found):
+        say(f"{len(found)} clips of {path.name} are in {folder}.")
+
+
+def write_outputs(answers: Answers, outputs: Outputs) -> None:
+    """The files asked for."""
+    if not answers.found:
+        return
+    if outputs.out:
+        from openmoment.export import FORMATS, format_of
+
+        FORMATS[format_of(outputs.out, outputs.format)].write(answers.found, outputs.out)
+        say(f"Wrote {outputs.out}.")
+    if outputs.report:
+        from openmoment.report.page import write_report
+
+        write_report(answers.found, outputs.report)
+        say(f"Wrote {outputs.report}: open it in a browser.")
+    if outputs.plot:
+        from openmoment.report.plot import save_plot
+
+        (found,) = answers.found.values()
+        save_plot(found, outputs.plot)
+        say(f"Wrote {outputs.plot}.")
+
+
+def to_dict(answers: Answers, *, is_folder: bool) -> dict[str, object]:
+    """The JSON on stdout: one video's answer, or a list of them."""
+    if not is_folder:
+        (found,) = answers.found.values()
+        return found.to_dict()
+    videos = [found.to_dict() for found in answers.found.values()]
+    failed = [{"path": path, "error": message} for path, message in answers.failed.items()]
+    return {"schema": SCHEMA, "videos": videos, "failed": failed}
+
+
+def describe_backbone(name: str) -> str:
+    """One honest line about what the answer rests on."""
+    if name != "embedded":
+        return f"Backbone: {name}."
+    return (
+        "Backbone: embedded, the offline default. It goes by objects and places, and cannot tell "
+        "actions apart by their motion. For better ones: openmoment models"
+    )

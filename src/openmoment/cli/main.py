@@ -1,0 +1,44 @@
+"""The command line: one verb per file, each importing what is heavy when it runs."""
+
+from typing import Annotated
+
+import typer
+
+from openmoment import __version__
+from openmoment.cli import demo, doctor, features, find, models
+
+app = typer.Typer(
+    name="openmoment",
+    help="Find when things happen in video, from words alone.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("find")(find.find_verb)
+app.command("demo")(demo.demo_verb)
+app.command("models")(models.models_verb)
+app.command("doctor")(doctor.doctor_verb)
+app.add_typer(features.app, name="features")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"openmoment {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Find when things happen in video, from words alone."""
+
+
+def run() -> None:
+    """The entry point of the installed command."""
+    app()

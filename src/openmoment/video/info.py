@@ -1,0 +1,59 @@
+"""What a video file is."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from openmoment.errors import VideoError
+from openmoment.video.source import Source
+from openmoment.video.view import View
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """A video's time and shape, as a player shows them."""
+
+    path: Path
+    duration_s: float
+    """The end of the last frame."""
+    start_s: float
+    """The start of the first frame; over 0 when the sound starts before the pictures."""
+    fps: float
+    """The average, as the header tells it."""
+    width: int
+    height: int
+    codec: str
+    rotation: int
+    """Degrees clockwise by which the stored picture is turned; width and height are after it."""
+    has_audio: bool
+
+
+def probe(path: Path) -> VideoInfo:
+    """What the file holds, from its first frame and last packets. Raises `VideoError`."""
+    with Source(path) as source:
+        first = next(source.frames(), None)
+        if first is None:
+            raise source.undecodable()
+        start_s, frame = first
+        view = View.of(frame, source.stream)
+        end_s = source.last_packet_end_s()
+        return VideoInfo(
+            path=path,
+            duration_s=max(end_s or 0.0, start_s + source.duration_of(frame)),
+            start_s=start_s,
+            fps=1 / source.step_s,
+            width=view.width,
+            height=view.height,
+            codec=source.stream.codec_context.name,
+            rotation=view.rotation,
+            has_audio=bool(source.container.streams.audio),
+        )
+
+
+def sha256(path: Path) -> str:
+    """The hash of the file's bytes, in hexadecimal. Raises `VideoError` if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise VideoError(f"{path}: cannot be read ({error.strerror}). Check the path.") from None
