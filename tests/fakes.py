@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray as Array
 
-from openmoment.encoders.base import Progress
+from openmoment.encoders.base import Calibration, Progress
 from openmoment.errors import VideoError
 from openmoment.types import Recipe, SnippetGrid, Snippets
 
@@ -17,12 +17,20 @@ from openmoment.types import Recipe, SnippetGrid, Snippets
 class FakeSpace:
     """Cosine similarity of the first ``dim`` columns of the features."""
 
+    presence = Calibration(slope=1.0, middle=0.0)
+    match = Calibration(slope=1.0, middle=0.0)
+
     def logits(
         self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d"]
     ) -> Float[Array, "k t"]:
         projected = features[:, : embeddings.shape[1]]
         projected = projected / np.linalg.norm(projected, axis=1, keepdims=True)
         return 10.0 * embeddings @ projected.T
+
+    def evidence(
+        self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d"]
+    ) -> Float[Array, "k t"]:
+        return self.logits(features, embeddings)
 
 
 class FakeEncoder:
@@ -49,6 +57,10 @@ class FakeEncoder:
         self.pause_s, self.log = pause_s, log
         self.encoded: list[Path] = []
         self.texts: list[str] = []
+
+    @staticmethod
+    def missing() -> str | None:
+        return None
 
     def encode_video(
         self, path: Path, *, fps: float, source_sha256: str, progress: Progress | None = None

@@ -261,9 +261,7 @@ def test_snippets_past_the_end_are_dropped(tmp_path: Path) -> None:
         ({"fps": 4.0, "duration_s": 0.0}, "positive duration"),
     ],
 )
-def test_a_time_axis_that_cannot_be_right_is_refused(
-    tmp_path: Path, axis: dict, says: str
-) -> None:
+def test_a_time_axis_that_cannot_be_right_is_refused(tmp_path: Path, axis: dict, says: str) -> None:
     path = saved(tmp_path, np.ones((40, 2)))
     arguments = {"encoder": "clip", "dim_in": 2, "duration_s": 10.0} | axis
     message = refusal(lambda: import_features(path, **arguments))
@@ -302,7 +300,9 @@ def test_which_axis_is_time(
     features = load().features
     assert features.shape == expected
     is_turned = layout == "width-first" or shape != expected
-    np.testing.assert_array_equal(features[1], np.load(path).T[1] if is_turned else np.load(path)[1])
+    np.testing.assert_array_equal(
+        features[1], np.load(path).T[1] if is_turned else np.load(path)[1]
+    )
 
 
 def test_an_npz_file_is_asked_by_key(tmp_path: Path) -> None:

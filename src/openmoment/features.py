@@ -264,7 +264,7 @@ def _orient(
         if len(fits) == 2:
             raise FeatureError(
                 f"{path}: {array.shape} may be time by width or width by time. "
-                "Say which with the layout, time-first or width-first."
+                "Say the width or the layout (time-first or width-first)."
             )
         layout = "width-first" if fits == [0] else "time-first"
     array = array.T if layout == "width-first" else array

@@ -1,16 +1,22 @@
 """openmoment features: extract, import, show."""
 
-import json
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from openmoment.cli.console import (
+    INPUT_FAULT,
+    Backbone,
+    Json,
+    print_json,
+    progress_bar,
+    say,
+    verb,
+)
 
 if TYPE_CHECKING:
     from openmoment.extraction import Extracted
@@ -22,16 +28,15 @@ class LayoutChoice(StrEnum):
     WIDTH_FIRST = "width-first"
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-
 app = typer.Typer(help="Extract, import and inspect feature files.", no_args_is_help=True)
 
 
 @app.command("extract")
+@verb
 def extract_verb(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of videos, or a video.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the feature files go.")],
-    backbone: Annotated[str, typer.Option(help="What encodes the videos.")] = "auto",
+    backbone: Backbone = "auto",
     fps: Annotated[
         float | None,
         typer.Option(min=0, help="Snippets per second; 0 for every frame.  [default: by backbone]"),
@@ -54,42 +59,41 @@ def extract_verb(
     encoder = load_encoder(backbone)
     rate = encoder.fps if fps is None else fps
     done: list[Extracted] = []
-    with _reporting(len(videos)) as (report, progress):
-        for item in extract(
+    with progress_bar(f"{len(videos)} videos") as advance:
+
+        def hear(_: Path, done_s: float, all_s: float) -> None:
+            if advance:
+                advance(len(done) + (done_s / all_s if all_s else 0.0), len(videos))
+
+        results = extract(
             videos,
             out,
             encoder,
             fps=rate,
             overwrite=overwrite,
             sha256=Cache().sha256,
-            progress=progress,
-        ):
-            report(item)
+            progress=hear,
+        )
+        for item in results:
             done.append(item)
+            hear(item.video, 0.0, 0.0)
+            if item.status != "present":
+                say(_describe(item))
     counts = Counter(item.status for item in done)
-    summary = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    typer.echo(f"{len(done)} videos: {summary}. Features are in {out}.", err=True)
+    say(f"{_summarize(counts)}. Features are in {out}.")
     if as_json:
         head = {"backbone": encoder.name, "fingerprint": encoder.fingerprint, "fps": rate}
-        rows = [
-            {
-                "video": str(item.video),
-                "features": str(item.path),
-                "status": item.status,
-                "message": item.message,
-            }
-            for item in done
-        ]
-        _print_json(head | {"counts": dict(counts), "videos": rows})
+        print_json(head | {"counts": dict(counts), "videos": [_to_dict(item) for item in done]})
     if counts["failed"]:
-        raise typer.Exit(2)
+        raise typer.Exit(INPUT_FAULT)
 
 
 @app.command("import")
+@verb
 def import_verb(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A .npy or .npz file.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The feature file to write.")],
-    backbone: Annotated[str, typer.Option(help="What encoded the video.")],
+    backbone: Annotated[str, typer.Option(metavar="NAME", help="What encoded the video.")],
     duration: Annotated[float, typer.Option(metavar="S", help="Of the video, in seconds.")],
     fps: Annotated[float | None, typer.Option(help="Snippets per second of video.")] = None,
     stride: Annotated[
@@ -130,6 +134,7 @@ def import_verb(
 
 
 @app.command("show")
+@verb
 def show_verb(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A feature file.")],
     as_json: Json = False,
@@ -143,7 +148,7 @@ def _print_header(path: Path, as_json: bool) -> None:
     from openmoment.types import clock
 
     header, grid = read_header(path), read_features(path).grid
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "path": str(path),
         **asdict(header.recipe),
         "num_snippets": header.num_snippets,
@@ -154,7 +159,7 @@ def _print_header(path: Path, as_json: bool) -> None:
         "version": header.version,
     }
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     recipe = header.recipe
     lines = {
@@ -192,36 +197,17 @@ def _known_width(backbone: str) -> int | None:
         return None
 
 
-@contextmanager
-def _reporting(
-    num_videos: int,
-) -> Iterator[tuple[Callable[["Extracted"], None], Callable[[Path, float, float], None] | None]]:
-    """What to call for each finished video, and while one is encoded: bars on a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda item: typer.echo(_describe(item), err=True), None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        videos = bars.add_task("all videos", total=num_videos)
-        current = bars.add_task("", total=None)
-
-        def report(item: "Extracted") -> None:
-            bars.advance(videos)
-            if item.status != "present":
-                bars.console.print(_describe(item), markup=False, highlight=False, soft_wrap=True)
-
-        def progress(video: Path, done_s: float, all_s: float) -> None:
-            bars.update(current, description=video.name, completed=done_s, total=all_s)
-
-        yield report, progress
-
-
 def _describe(item: "Extracted") -> str:
-    return f"{item.status:<7}  {item.video}" + (f": {item.message}" if item.message else "")
+    message = f": {item.message}" if item.message else ""
+    return f"{item.status:<6}  {item.video}{message}"
 
 
-def _print_json(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value, indent=2))
+def _summarize(counts: Counter[str]) -> str:
+    """Such as ``"12 videos: 10 made, 1 present, 1 failed"``."""
+    parts = [f"{number} {status}" for status, number in counts.items()]
+    return f"{counts.total()} videos: {', '.join(parts)}"
+
+
+def _to_dict(item: "Extracted") -> dict[str, str]:
+    paths = {"path": str(item.video), "features": str(item.path)}
+    return paths | {"status": item.status, "message": item.message}

@@ -18,8 +18,8 @@ class Cue(NamedTuple):
 
 def format_span(start_s: float, end_s: float, *, point: str) -> str:
     """``00:00:01.000 --> 00:00:02.500``, to a millisecond, which is also the shortest span."""
-    start_ms = max(0, round(start_s * 1000))
-    end_ms = max(start_ms + 1, round(end_s * 1000))
+    start_ms = max(0, _to_ms(start_s))
+    end_ms = max(start_ms + 1, _to_ms(end_s))
     return f"{_format_time(start_ms, point)} --> {_format_time(end_ms, point)}"
 
 
@@ -52,6 +52,10 @@ def parse_cue(block: Sequence[str], where: str) -> Cue:
 
 _TIME = r"(?:\d+:)?\d{1,2}:\d{1,2}[.,]\d{1,3}"
 _SPAN = re.compile(rf"\s*({_TIME})\s*-->\s*({_TIME})(?=\s|$)", re.ASCII)
+
+
+def _to_ms(time_s: float) -> int:
+    return round(round(time_s, 3) * 1000)  # half a millisecond goes where the other formats put it
 
 
 def _format_time(time_ms: int, point: str) -> str:

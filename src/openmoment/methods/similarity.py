@@ -32,15 +32,17 @@ class SimilarityConfig:
     presence_s: float = 2.0  # a query is as present as the level it exceeds for so long
     min_snippets: int = 2  # shorter runs are dropped, in all but the shortest videos
     nms_tiou: float = 0.1
-    min_presence: float = 0.5  # a query below returns nothing; 0 ranks everything
+    min_presence: float = 0.5  # a query below returns nothing; 0, with min_score 0, ranks all
+    min_score: float = 0.4  # weaker moments are not worth a reviewer's time
 
     def __post_init__(self) -> None:
         if not self.smooth_s or min(self.smooth_s) < 0:
             raise ValueError(f"smooth_s needs one or more times of 0 or more, got {self.smooth_s}")
         if not self.thresholds or not all(0 < t < 1 for t in self.thresholds):
             raise ValueError(f"thresholds must lie between 0 and 1, got {self.thresholds}")
-        if not 0 <= self.min_presence <= 1:
-            raise ValueError(f"min_presence must lie in [0, 1], got {self.min_presence}")
+        for name in ("min_presence", "min_score", "nms_tiou"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
 
 
 class Similarity:
@@ -92,7 +94,7 @@ class Similarity:
             queries.names,
             presence,
         )
-        return nms(together, tiou=config.nms_tiou)
+        return nms(together[together.scores >= config.min_score], tiou=config.nms_tiou)
 
     def _propose(
         self, curves: list[Float[Array, " t"]], grid: SnippetGrid

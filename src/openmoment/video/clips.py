@@ -1,9 +1,8 @@
 """Cut a clip out of a video, by copying its packets or exactly by encoding it again."""
 
 import math
-import secrets
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,7 +16,9 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from openmoment.errors import VideoError
-from openmoment.video.source import TIE_S, Source, tick
+from openmoment.files import atomic_write
+from openmoment.video.opening import tick
+from openmoment.video.source import TIE_S, Source
 from openmoment.video.view import View
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts")
@@ -25,6 +26,8 @@ SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts")
 
 LAG_S = 3.0
 """How far sound may lie behind the picture in a file, for a clip to get all of its sound."""
+
+ENCODER = {"crf": "18", "preset": "veryfast"}
 
 AUDIO_RATE = 48000
 
@@ -40,10 +43,10 @@ def cut(
     at or before the segment, and may end a few frames after it. With ``exact`` it holds just the
     frames that start within the segment, encoded again (H.264, AAC), upright. Sound is kept where
     the container of ``out`` can hold it. The clip's own clock starts at 0. ``out`` appears only
-    when it is complete. Raises `VideoError`.
+    when it is complete. Raises `VideoError`, and as `atomic_write`.
     """
     _check(path, segment, out)
-    with Source(path) as source, _written(out) as temporary:
+    with Source(path) as source, atomic_write(out) as temporary:
         end_s = source.last_packet_end_s() or 0.0
         if segment[0] >= end_s:
             raise VideoError(
@@ -53,7 +56,7 @@ def cut(
             with av.open(str(temporary.absolute()), "w") as clip:
                 return (_encode if exact else _copy)(source, segment, clip)
         except (FFmpegError, OSError) as error:
-            raise VideoError(f"{out}: the clip could not be written ({error}).") from error
+            raise VideoError(f"{out}: the clip could not be written ({error.strerror}).") from error
 
 
 def _check(path: Path, segment: tuple[float, float], out: Path) -> None:
@@ -62,21 +65,8 @@ def _check(path: Path, segment: tuple[float, float], out: Path) -> None:
         raise VideoError(f"{path}: cannot cut {start_s} to {end_s} s. Give 0 <= start < end.")
     if out.suffix.lower() not in SUFFIXES:
         raise VideoError(f"{out}: a clip must be one of {', '.join(SUFFIXES)}.")
-    if not out.parent.is_dir():
-        raise VideoError(f"{out}: its folder does not exist. Make it first.")
     if out.exists() and path.exists() and out.samefile(path):
         raise VideoError(f"{out}: would replace the video it is cut from. Give another name.")
-
-
-@contextmanager
-def _written(out: Path) -> Iterator[Path]:
-    """A temporary file beside ``out`` that takes its place if nothing is raised."""
-    temporary = out.with_name(f".{secrets.token_hex(4)}-{out.name}")
-    try:
-        yield temporary
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _until(
@@ -102,6 +92,13 @@ def _until(
             yield packet
 
 
+def _nothing_in(source: Source, segment: tuple[float, float]) -> VideoError:
+    start_s, end_s = segment
+    return VideoError(
+        f"{source.path}: no frame starts from {start_s} to {end_s} s. Cut a longer segment."
+    )
+
+
 # copied --------------------------------------------------------------------------------
 
 
@@ -113,6 +110,8 @@ def _copy(
     if first is None:
         raise source.undecodable()
     start_s = clip_end_s = _shown_s(source, first)
+    if start_s >= segment[1] - TIE_S:
+        raise _nothing_in(source, segment)
     packets = source.packets_from(segment[0], with_audio=True)
     for packet in _until(source, packets, segment[1], streams=len(targets)):
         target = targets.get(packet.stream.index)
@@ -199,21 +198,18 @@ def _first_frame(source: Source, segment: tuple[float, float]) -> tuple[float, V
             return time_s, frame
     if time_s is None:
         raise source.undecodable()
-    raise VideoError(
-        f"{source.path}: no frame starts from {segment[0]} to {segment[1]} s. Cut a longer segment."
-    )
+    raise _nothing_in(source, segment)
 
 
 def _add_encoder(source: Source, view: View, clip: OutputContainer) -> VideoStream:
     try:
-        video = clip.add_stream("libx264", options={"crf": "18", "preset": "veryfast"})
+        video = clip.add_stream("libx264", rate=source.rate, options=ENCODER)
     except ValueError:
         raise VideoError(
             f"{source.path}: {clip.format.name} cannot hold H.264. Write an .mp4 or .mkv."
         ) from None
     video.width, video.height = view.width // 2 * 2 or 2, view.height // 2 * 2 or 2
     video.pix_fmt = "yuv420p"
-    video.codec_context.framerate = Fraction(1 / source.step_s).limit_denominator(1001)
     video.codec_context.time_base = tick(source.stream)
     given = source.stream.codec_context
     video.codec_context.color_range = given.color_range
@@ -262,14 +258,18 @@ class _Sound:
         self.start_s, self.end_s = start_s, end_s
 
     def add(self, packet: Packet) -> None:
-        """Encode what the packet holds; damaged sound is left out."""
-        with suppress(FFmpegError, ValueError):
-            for frame in packet.decode():
-                if frame.pts is None:
-                    continue
-                time_s = self.source.time_of(frame.pts, packet.stream)
-                if self.start_s - TIE_S <= time_s < self.end_s - TIE_S:
-                    frame.pts -= self.source.ticks_of(self.start_s, packet.stream)
+        """Encode what the packet holds. Sound that is damaged or changes its kind is left out."""
+        try:
+            frames = packet.decode()
+        except FFmpegError:
+            return
+        for frame in frames:
+            if frame.pts is None:
+                continue
+            time_s = self.source.time_of(frame.pts, packet.stream)
+            if self.start_s - TIE_S <= time_s < self.end_s - TIE_S:
+                frame.pts -= self.source.ticks_of(self.start_s, packet.stream)
+                with suppress(ValueError):
                     self.clip.mux(self.stream.encode(frame))
 
     def finish(self) -> None:

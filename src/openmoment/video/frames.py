@@ -128,14 +128,23 @@ def _even_cells(pictures: Iterator[_Displayed], fps: float) -> Iterator[Frame]:
 
 
 def _picture_at(source: Source, time_s: float, short_side: int) -> UInt8[Array, "h w 3"]:
-    shown: VideoFrame | None = None
-    for start_s, frame in source.frames(source.packets_from(time_s)):
-        if shown is not None and start_s > time_s + TIE_S:
-            break
-        shown = frame
+    shown = _last_started(source.frames(source.packets_from(time_s)), time_s)
+    if shown is None:  # damage from that keyframe on
+        source.rewind()
+        shown = _last_started(source.frames(), time_s)
     if shown is None:
         raise source.undecodable()
     return View.of(shown, source.stream, short_side=short_side).rgb(shown)
+
+
+def _last_started(frames: Iterator[tuple[float, VideoFrame]], time_s: float) -> VideoFrame | None:
+    """The last picture that has started at ``time_s``, or else the first."""
+    shown: VideoFrame | None = None
+    for start_s, frame in frames:
+        if shown is not None and start_s > time_s + TIE_S:
+            break
+        shown = frame
+    return shown
 
 
 def _check_side(short_side: int | None) -> None:

@@ -41,7 +41,7 @@ def probe(path: Path) -> VideoInfo:
             path=path,
             duration_s=max(end_s or 0.0, start_s + source.duration_of(frame)),
             start_s=start_s,
-            fps=1 / source.step_s,
+            fps=float(source.rate),
             width=view.width,
             height=view.height,
             codec=source.stream.codec_context.name,

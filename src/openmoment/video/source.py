@@ -5,19 +5,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
 
 import av
-from av.container import InputContainer
-from av.error import FFmpegError, InvalidDataError
+from av.error import FFmpegError
 from av.format import Flags
 from av.packet import Packet
-from av.stream import Disposition, Stream
+from av.stream import Stream
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
 from openmoment.errors import VideoError
 from openmoment.types import clock
+from openmoment.video.opening import choose_stream, open_container, origin_of, tick
 
 TIE_S = 1e-3
 """Times this close are equal: Matroska and Flash round theirs to a millisecond."""
@@ -30,13 +28,6 @@ LEAP_S = 10.0
 
 SEEK_BACK_S = (0.0, 2.0, 15.0)
 """A seek that lands too late, as with an inexact index, is tried again from this much before."""
-
-LISTS = ("concat", "hls", "tty")
-"""Formats of text files, which name videos or would be drawn as text."""
-
-NO_LIST = "is a text file, not a video. Give the video file itself."
-NO_INDEX = "has no usable index (moov box), as when it is cut off. Record or copy it again."
-NO_VIDEO = "is not a video file. Give a video, such as MP4, MKV, WebM, MOV, AVI or TS."
 
 
 @dataclass
@@ -92,9 +83,9 @@ class Source:
         self._open()
 
     def _open(self) -> None:
-        self.container = _open_container(self.path)
+        self.container = open_container(self.path)
         try:
-            self.stream = _choose_stream(self.path, self.container)
+            self.stream = choose_stream(self.path, self.container)
         except VideoError:
             self.container.close()
             raise
@@ -102,17 +93,16 @@ class Source:
         self.audio = next(
             (stream for stream in self.container.streams.audio if stream.codec_context), None
         )
-        self._origin = _origin(self.container)
+        self._origin = origin_of(self.container)
+        flags = self.container.format.flags
+        # Raw streams, whose packets carry no times and which cannot be searched.
+        self._is_untimed = bool(flags & Flags.no_timestamps.value)
+        self.declared_end_s = self._declared_end_s()
 
     def __enter__(self) -> "Source":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.container.close()
 
     # the clock -------------------------------------------------------------------------
@@ -126,25 +116,20 @@ class Source:
         return round((Fraction(time_s) + self._origin) / tick(stream))
 
     @property
-    def step_s(self) -> float:
-        """The usual time from frame to frame, as the header tells or libav guesses it."""
-        rate = self.stream.average_rate
-        if rate is None or self._is_untimed:
-            rate = self.stream.guessed_rate or rate
-        return float(1 / rate) if rate else 0.04
+    def rate(self) -> Fraction:
+        """Frames per second on average, as the header tells it or libav guesses."""
+        told, guessed = self.stream.average_rate, self.stream.guessed_rate
+        return (guessed or told if self._is_untimed else told or guessed) or Fraction(25)
 
-    @property
-    def declared_end_s(self) -> float | None:
+    def _declared_end_s(self) -> float | None:
         """Where the header says that the file ends, at the least; None when it does not say."""
         if self.container.duration is None or self._is_untimed:
             return None
         # Matroska counts its duration from zero, others from the first time stamp.
         return self.container.duration / av.time_base - max(float(self._origin), 0.0)
 
-    @property
-    def _is_untimed(self) -> bool:
-        """True for raw streams, whose packets carry no times and which cannot be searched."""
-        return bool(self.container.format.flags & Flags.no_timestamps.value)
+    def _is_beyond_end(self, time_s: float) -> bool:
+        return self.declared_end_s is not None and time_s > self.declared_end_s + LEAP_S
 
     # packets ---------------------------------------------------------------------------
 
@@ -218,7 +203,7 @@ class Source:
 
     def _reach(self, packet: Packet) -> None:
         start_s = self.start_of(packet)
-        if start_s is not None:
+        if start_s is not None and not self._is_beyond_end(start_s):
             lasts_s = float((packet.duration or 0) * tick(packet.stream))
             self.reached_s = max(self.reached_s, start_s + lasts_s)
 
@@ -254,11 +239,10 @@ class Source:
     def _timed(self, packets: Iterable[Packet]) -> Iterator[tuple[float, VideoFrame]]:
         """Decoded pictures and their times; a missing one is the one before plus the usual step."""
         time_s, step_s, stamps = 0.0, 0.0, _Stamps()
-        declared_s = self.declared_end_s
         for frame in self._decoded(packets):
             ticks = stamps.best(frame)
             next_s = time_s + step_s if ticks is None else self.time_of(ticks, self.stream)
-            if declared_s is not None and next_s > max(declared_s, time_s) + LEAP_S:
+            if next_s > time_s + LEAP_S and self._is_beyond_end(next_s):
                 self.damage.note(time_s)
                 continue
             time_s, step_s = next_s, self.duration_of(frame)
@@ -266,7 +250,7 @@ class Source:
 
     def duration_of(self, timed: VideoFrame | Packet) -> float:
         """How long a frame of the video says that it lasts, or the usual step."""
-        return float(timed.duration * tick(self.stream)) if timed.duration else self.step_s
+        return float(timed.duration * tick(self.stream) if timed.duration else 1 / self.rate)
 
     def _decoded(self, packets: Iterable[Packet]) -> Iterator[VideoFrame]:
         held: Packet | None = None
@@ -299,8 +283,7 @@ class Source:
 
         None when there is no packet. Moves the source to its end.
         """
-        declared_s = self.declared_end_s
-        if declared_s is not None and self.seek(declared_s - 2.0):
+        if self.declared_end_s is not None and self.seek(self.declared_end_s - 2.0):
             end_s = self._latest_end_s()
             if end_s is not None:
                 return end_s
@@ -310,11 +293,11 @@ class Source:
     def _latest_end_s(self) -> float | None:
         end_s: float | None = None
         for packet in self.packets():
-            if packet.is_discard:
-                continue
             start_s = self.start_of(packet)
             if start_s is None:
                 start_s = end_s or 0.0
+            if packet.is_discard or self._is_beyond_end(start_s):
+                continue
             end_s = max(start_s + self.duration_of(packet), end_s or 0.0)
         return end_s
 
@@ -322,13 +305,12 @@ class Source:
         """What went wrong in reading to the end, as one line for the user; None if nothing did."""
         parts: list[str] = []
         if self.damage.count:
-            near = (
-                "" if self.damage.first_s is None else f", first near {clock(self.damage.first_s)}"
-            )
-            parts.append(f"{self.damage.count} damaged or misplaced frames{near}")
-        declared_s = self.declared_end_s
-        if declared_s is not None and self.reached_s < declared_s - CUT_OFF_S:
-            parts.append(f"cut off at {clock(self.reached_s)} of {clock(declared_s)}")
+            parts.append(f"damaged or misplaced frames: {self.damage.count}")
+        if self.damage.first_s is not None:
+            parts[-1] += f", first near {clock(self.damage.first_s)}"
+        end_s = self.declared_end_s
+        if end_s is not None and self.reached_s < end_s - CUT_OFF_S:
+            parts.append(f"cut off at {clock(self.reached_s)} of {clock(end_s)}")
         return f"{self.path}: {'; '.join(parts)}. The rest is used." if parts else None
 
     def undecodable(self) -> VideoError:
@@ -338,81 +320,3 @@ class Source:
             f"{self.path}: no picture could be decoded (codec {codec}). The file is damaged or is "
             "no video: play it in a player, then record, copy or convert it again."
         )
-
-
-def tick(stream: Stream) -> Fraction:
-    """The unit of a stream's time stamps, in seconds."""
-    return stream.time_base or Fraction(1, av.time_base)
-
-
-def _open_container(path: Path) -> InputContainer:
-    if path.is_dir():
-        raise VideoError(f"{path}: is a folder, not a video. Give a file in it.")
-    try:
-        if path.stat().st_size == 0:
-            raise VideoError(f"{path}: is empty (0 bytes). Copy or download it again.")
-    except FileNotFoundError:
-        raise VideoError(f"{path}: no such file. Check the path.") from None
-    try:
-        # An absolute path, as libav takes the "x" of "x:y.mp4" for a protocol.
-        container = av.open(
-            str(path.absolute()),
-            options={"protocol_whitelist": "file"},
-            metadata_errors="replace",
-        )
-    except (FFmpegError, OSError) as error:
-        raise VideoError(f"{path}: {_why_unreadable(path, error)}") from None
-    problem = _why_unusable(path, container)
-    if problem:
-        container.close()
-        raise VideoError(f"{path}: {problem}")
-    return container
-
-
-def _why_unreadable(path: Path, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):  # the file is there, but names one that is not
-        return NO_LIST
-    if not isinstance(error, InvalidDataError | EOFError):
-        return f"cannot be opened ({error}). Check that it can be read."
-    return NO_INDEX if _is_mp4(path) else NO_VIDEO
-
-
-def _why_unusable(path: Path, container: InputContainer) -> str | None:
-    if container.format.name in LISTS:
-        return NO_LIST
-    if not container.streams:
-        return NO_INDEX if _is_mp4(path) else NO_VIDEO
-    return None
-
-
-def _is_mp4(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(8)[4:] in (b"ftyp", b"mdat", b"wide", b"free")
-
-
-def _choose_stream(path: Path, container: InputContainer) -> VideoStream:
-    """The first video stream that is no cover picture; one marked as default goes first."""
-    moving = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & Disposition.attached_pic
-    ]
-    if not moving:
-        has = "only sound" if container.streams.audio else "no video stream"
-        raise VideoError(f"{path}: holds {has}. Give a file with pictures.")
-    known = [stream for stream in moving if stream.codec_context]
-    if not known:
-        raise VideoError(
-            f"{path}: its video codec is not one that PyAV can decode. Convert it to H.264."
-        )
-    return next((s for s in known if s.disposition & Disposition.default), known[0])
-
-
-def _origin(container: InputContainer) -> Fraction:
-    """The time stamp, in seconds, that a player shows as 0:00."""
-    if container.start_time is None:
-        return Fraction(0)
-    start = Fraction(container.start_time, av.time_base)
-    exact = (s.start_time * tick(s) for s in container.streams if s.start_time is not None)
-    # libav rounds the container's start to a microsecond: take the stream's own where it fits.
-    return next((time for time in exact if abs(time - start) < 2 / av.time_base), start)

@@ -1,0 +1,146 @@
+"""The real videos that the benchmarks read: clips, composed and continuous ones.
+
+Nothing here is ours: the data folder's README says whose the footage is. The folder is
+../shared/data beside the checkout, or $OPENMOMENT_DATA. Composed videos are made once, under the
+cache folder, by the data folder's own tool.
+"""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from openmoment.cache import Cache
+from openmoment.types import Annotations
+
+COMPOSED_CLASSES = (
+    "ApplyEyeMakeup",
+    "ApplyLipstick",
+    "Archery",
+    "BabyCrawling",
+    "BalanceBeam",
+    "BandMarching",
+    "BaseballPitch",
+    "Basketball",
+    "BasketballDunk",
+)
+VIDEOS_PER_ROTATION = 12
+FILLER = ("charades_univtg.mp4", "making_cake.mp4", "demo_demo.mp4")
+
+
+@dataclass(frozen=True)
+class Video:
+    """One video, what is asked of it, and what is true."""
+
+    path: Path
+    key: str
+    names: tuple[str, ...]
+    truth: Annotations
+
+
+def data_root() -> Path:
+    default = Path(__file__).parents[2] / "shared" / "data"
+    root = Path(os.environ.get("OPENMOMENT_DATA", default))
+    if not (root / "clips.csv").is_file():
+        sys.exit(f"No data at {root}. Set OPENMOMENT_DATA to the data folder.")
+    return root
+
+
+def prompt_name(name: str) -> str:
+    """CamelCase class names as words: ``CleanAndJerk`` is ``clean and jerk``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+
+
+def thumos_names(root: Path) -> list[str]:
+    rows = (root / "annotations/thumos14/class_index_detection.txt").read_text().splitlines()
+    return [row.split()[1] for row in rows]
+
+
+def read_clips(root: Path) -> list[dict[str, str]]:
+    with (root / "clips.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def half_of(group: str) -> str:
+    """Which half of the source groups: settings are chosen on a, results are reported on b."""
+    return "ab"[zlib.crc32(group.encode()) & 1]
+
+
+def annotations(entry: dict, names: list[str]) -> Annotations:
+    kept = [a for a in entry["annotations"] if a["label"] in names]
+    segments = np.array([a["segment"] for a in kept], dtype=float).reshape(-1, 2)
+    labels = np.array([names.index(a["label"]) for a in kept], dtype=np.int64)
+    return Annotations(segments, labels, tuple(map(prompt_name, names)), entry["duration"])
+
+
+def composed(root: Path, part: str) -> list[list[Video]]:
+    """Three rotations of six annotated classes; the other three classes fill the gaps."""
+    rotations = []
+    for rotation in range(3):
+        names = [name for i, name in enumerate(COMPOSED_CLASSES) if i % 3 != rotation]
+        folder = _compose(root, part, rotation, names)
+        database = json.loads((folder / "annotations.json").read_text())["database"]
+        rotations.append(
+            [
+                Video(
+                    folder / f"{key}.mp4",
+                    key,
+                    tuple(map(prompt_name, names)),
+                    annotations(entry, names),
+                )
+                for key, entry in database.items()
+            ]
+        )
+    return rotations
+
+
+def _compose(root: Path, part: str, rotation: int, names: list[str]) -> Path:
+    folder = Cache().root / "benchmarks" / f"composed-{part}{rotation}"
+    if (folder / "annotations.json").is_file():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    listing = folder / "clips.csv"
+    with listing.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "label", "group"])
+        for row in read_clips(root):
+            if row["dataset"] == "UCF101" and row["label"] in COMPOSED_CLASSES:
+                writer.writerow([row["path"], row["label"], row["label"] + row["group"]])
+            elif re.search("/(background|hmdb51)/", row["path"]) or row["path"].endswith(FILLER):
+                writer.writerow([row["path"], "background", row["path"]])
+    tool = root.parent / "tools" / "compose_videos.py"
+    command = [sys.executable, str(tool), "--clips", str(listing), "--root", str(root)]
+    command += ["--out", str(folder), "--videos", str(VIDEOS_PER_ROTATION), "--part", part]
+    command += ["--seed", str(rotation), "--labels", *names]
+    print(f"composing {folder} ...", file=sys.stderr)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+def continuous(root: Path) -> dict[str, list[Video]]:
+    """Videos without cuts: whole untrimmed ones, and short clips with boundaries inside."""
+    database = json.loads((root / "clips_temporal.json").read_text())["database"]
+    thumos = thumos_names(root)
+    untrimmed, inner = [], []
+    for path, entry in database.items():
+        label = entry["annotations"][0]["label"] if entry["annotations"] else ""
+        if "/thumos14/" in path:
+            untrimmed.append(_video(root, path, entry, thumos))
+        elif "/activitynet/" in path:
+            names = ["Clean and jerk", "Walking the dog", "Long jump", "Making a cake", "Drinking"]
+            untrimmed.append(_video(root, path, entry, names))
+        elif label in ("BasketballDunk", "Basketball"):
+            inner.append(_video(root, path, entry, ["BasketballDunk", "Basketball"]))
+    return {"untrimmed": untrimmed, "inner": inner}
+
+
+def _video(root: Path, path: str, entry: dict, names: list[str]) -> Video:
+    truth = annotations(entry, names)
+    return Video(root / path, path, truth.names, truth)

@@ -1,0 +1,332 @@
+"""The page: one HTML file that shows, plays and lists the moments, without a network.
+
+Everything is inside but the video, which is referred to where it lies. What a user typed, file
+names and queries, is escaped; a policy in the page's head lets no script run but ours.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from html import escape
+from importlib import resources
+from pathlib import Path, PurePath
+from urllib.parse import quote
+
+from openmoment import __version__
+from openmoment.files import write_text
+from openmoment.report.thumbnails import Pictures, make_thumbnails
+from openmoment.report.timeline import colour_of, curve_of, downsample, length_s, ticks
+from openmoment.types import Detection, Detections, Origin, clock
+
+_CURVE_POINTS = 1500
+_CURVE_WIDTH, _CURVE_HEIGHT = 10_000, 100  # units of the drawing, which is stretched to the page
+_ASIDE = 20  # how far its upright ends stand off, outside the picture where it fills the video
+_OPEN_MISSING = 6  # more queries that were not found than these are folded away
+_PRELOADED = 4  # of more videos than these, none is opened before it is played
+
+
+def write_report(
+    found: Detections | Mapping[str, Detections],
+    path: Path,
+    *,
+    thumbnails: int = 60,
+    pictures: Pictures | None = None,
+) -> None:
+    """Write a page about one video, or several by path.
+
+    ``thumbnails`` is how many moments of a video get a picture, best-scored first; ``pictures``
+    reads them (default: `openmoment.video.read_pictures`). A video that is not there, or cannot be
+    read, is reported on without. Raises OpenMomentError where the page cannot be written.
+    """
+    several = found.items() if isinstance(found, Mapping) else [("", found)]
+    videos = [(each.origin.video if each.origin else name, each) for name, each in several]
+    sections = [
+        _section(
+            number,
+            video,
+            each,
+            source=_source(video, path),
+            thumbnails=_thumbnails_of(video, each, thumbnails, pictures),
+            is_alone=len(videos) == 1,
+        )
+        for number, (video, each) in enumerate(videos, start=1)
+    ]
+    head = "" if len(videos) == 1 else _head(videos)
+    write_text(_document(_title(videos), head + "".join(sections)), path)
+
+
+def _thumbnails_of(
+    video: str, found: Detections, at_most: int, pictures: Pictures | None
+) -> dict[int, str]:
+    if at_most < 1 or not _is_file(video):
+        return {}
+    return make_thumbnails(found, Path(video), at_most=at_most, pictures=pictures)
+
+
+def _source(video: str, page: Path) -> str | None:
+    """The address of the video as seen from the page: relative below its folder, else absolute."""
+    if not _is_file(video):
+        return None
+    path, folder = Path(video).resolve(), page.resolve().parent
+    if path.is_relative_to(folder):
+        return "./" + quote(bytes(path.relative_to(folder).as_posix(), "utf-8", "surrogateescape"))
+    return path.as_uri()
+
+
+def _is_file(video: str) -> bool:
+    try:
+        return Path(video).is_file()
+    except OSError:  # a name longer than the file system allows
+        return False
+
+
+# the whole page --------------------------------------------------------------------------------
+
+
+def _document(title: str, body: str) -> str:
+    files = resources.files("openmoment.report")
+    style = (files / "page.css").read_text(encoding="utf-8")
+    script = (files / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    policy = (
+        "default-src 'none'; img-src data:; media-src 'self' file:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'"
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        f'<meta name="generator" content="OpenMoment {__version__}">\n'
+        f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n"
+        f"<body>\n<main>\n{body}</main>\n{_foot()}<script>{script}</script>\n</body>\n</html>\n"
+    )
+
+
+def _title(videos: list[tuple[str, Detections]]) -> str:
+    moments = _count(sum(len(found) for _, found in videos), "moment")
+    where = _file_name(videos[0][0]) if len(videos) == 1 else _count(len(videos), "video")
+    return f"{moments} in {where}"
+
+
+def _head(videos: list[tuple[str, Detections]]) -> str:
+    """The heading over several videos, and links to them."""
+    links = "".join(
+        f'<li><a href="#v{number}">{_bdi(_file_name(video))}</a> '
+        f"<small>{_count(len(found), 'moment')}</small></li>\n"
+        for number, (video, found) in enumerate(videos, start=1)
+    )
+    return (
+        f"<header>\n<h1>{escape(_title(videos))}</h1>\n"
+        f'<nav><ul class="videos">\n{links}</ul></nav>\n</header>\n'
+    )
+
+
+def _foot() -> str:
+    now = datetime.now().astimezone()
+    return (
+        "<footer>Bars are moments: the fuller the colour, the surer. The curves are scores over "
+        "time, from 0 to 1. Press a moment to play it; the arrow keys go along a lane. Written by OpenMoment "
+        f'{__version__} on <time datetime="{now.isoformat(timespec="seconds")}">'
+        f"{now:%Y-%m-%d %H:%M}</time>.</footer>\n"
+    )
+
+
+# one video -------------------------------------------------------------------------------------
+
+
+def _section(
+    number: int,
+    video: str,
+    found: Detections,
+    *,
+    source: str | None,
+    thumbnails: Mapping[int, str],
+    is_alone: bool,
+) -> str:
+    level = "h1" if is_alone else "h2"
+    preload = "metadata" if number <= _PRELOADED else "none"
+    player = (
+        f'<video controls playsinline preload="{preload}" src="{escape(source)}"></video>\n'
+        if source
+        else ""
+    )
+    return (
+        f'<section class="video" id="v{number}">\n'
+        f"<{level}>{_bdi(_file_name(video))}</{level}>\n"
+        f"{_facts(video, found)}"
+        f'<div class="stage">\n{player}{_table(found, thumbnails)}</div>\n'
+        f"{_timeline(found)}</section>\n"
+    )
+
+
+def _facts(video: str, found: Detections) -> str:
+    """What was asked of what, in one line; the rest of its origin folded away."""
+    asked = len(found.names)
+    facts = {"Found": f"{asked - len(found.not_found)} of {_count(asked, 'query', 'queries')}"}
+    facts["Moments"] = str(len(found))
+    origin = found.origin
+    if origin is None:
+        return f"{_list_of(facts, 'facts')}"
+    facts |= {
+        "Duration": clock(origin.duration_s),
+        "Backbone": origin.backbone,
+        "Method": origin.method,
+    }
+    settings = json.dumps(origin.settings, ensure_ascii=False, default=str)
+    more = {
+        "File": video,
+        "SHA-256": origin.source_sha256 or "not known",
+        "Fingerprint": origin.fingerprint,
+        "Settings": settings,
+    }
+    return (
+        f'{_list_of(facts, "facts")}<p class="note">{escape(_describe_backbone(origin))}</p>\n'
+        f"<details><summary>How this was made</summary>{_list_of(more, 'more')}</details>\n"
+    )
+
+
+def _describe_backbone(origin: Origin) -> str:
+    if origin.backbone != "embedded":
+        return f"Scores come from the backbone {origin.backbone}, not from a person: check them."
+    return (
+        "The embedded backbone goes by objects and places and cannot tell actions apart by their "
+        "motion. Check what it says, or take a better one: openmoment models."
+    )
+
+
+def _table(found: Detections, thumbnails: Mapping[int, str]) -> str:
+    if not len(found):
+        return '<p class="empty">No moment of any query was found.</p>\n'
+    picture_head = "<th><span>Picture</span></th>" if thumbnails else ""
+    rows = []
+    for number, (i, moment) in enumerate(_by_time(found)):
+        rows.append(
+            f'<tr data-moment="{number}">{_picture_cell(thumbnails, i)}'
+            f'<td><button type="button">{clock(moment.start_s)}</button></td>'
+            f"<td>{clock(moment.end_s)}</td>"
+            f'<td class="query" style="--colour:{colour_of(int(found.labels[i]))}" '
+            f'title="{escape(moment.name)}"><p>{_bdi(moment.name)}</p></td>'
+            f'<td class="score" style="--score:{moment.score:.2f}">{moment.score:.2f}</td></tr>\n'
+        )
+    return (
+        '<div class="moments" tabindex="0" role="region" aria-label="Moments"><table>\n'
+        f"<thead><tr>{picture_head}<th>Start</th><th>End</th><th>Query</th><th>Score</th></tr>"
+        f"</thead>\n<tbody>\n{''.join(rows)}</tbody>\n</table></div>\n"
+    )
+
+
+def _picture_cell(thumbnails: Mapping[int, str], index: int) -> str:
+    if not thumbnails:
+        return ""
+    address = thumbnails.get(index)
+    picture = f'<img alt="" loading="lazy" src="{address}">' if address else ""
+    return f'<td class="picture">{picture}</td>'
+
+
+# timeline --------------------------------------------------------------------------------------
+
+
+def _timeline(found: Detections) -> str:
+    end_s = length_s(found)
+    bars: dict[int, list[str]] = {label: [] for label in range(len(found.names))}
+    for number, (i, moment) in enumerate(_by_time(found)):
+        own = bars[int(found.labels[i])]
+        own.append(_bar(moment, number, end_s, is_first=not own))
+    lanes = [_lane(found, label, own, end_s) for label, own in bars.items() if own]
+    missing = [_lane(found, label, own, end_s) for label, own in bars.items() if not own]
+    folded = ""
+    if missing:
+        is_open = " open" if len(missing) <= _OPEN_MISSING else ""
+        queries = _count(len(missing), "query", "queries")
+        folded = (
+            f'<details class="missing"{is_open}><summary>Not found: {queries}</summary>\n'
+            f"{''.join(missing)}</details>\n"
+        )
+    return (
+        f'<div class="timeline" data-length="{end_s:.3f}">\n{_axis(end_s)}{"".join(lanes)}{folded}'
+        '<div class="playhead"></div>\n</div>\n'
+    )
+
+
+def _axis(end_s: float) -> str:
+    times_s, labels = ticks(end_s, at_most=9)
+    marks = "".join(
+        f'<span style="left:{time_s / end_s:.3%}"{_AT_END * (time_s > 0.96 * end_s)}>{label}</span>'
+        for time_s, label in zip(times_s, labels, strict=True)
+    )
+    return f'<div class="axis" aria-hidden="true">{marks}</div>\n'
+
+
+_AT_END = ' class="end"'
+
+
+def _lane(found: Detections, label: int, bars: list[str], end_s: float) -> str:
+    """A query's name, its moments, its curve; how likely it occurs at all if it has no moment."""
+    curve = _curve(found, label, end_s)
+    if bars:
+        kind, said = "lane", _count(len(bars), "moment")
+        style = f' style="--colour:{colour_of(label)}"'
+    else:
+        kind, said = "lane absent", f"presence {found.presence[label]:.2f}"
+        style = "" if curve else ' style="--height:0"'
+    return (
+        f'<div class="{kind}"{style}>'
+        f'<div class="name">{_bdi(found.names[label])} <small>{said}</small></div>'
+        f'<div class="track">{curve}{"".join(bars)}</div></div>\n'
+    )
+
+
+def _bar(moment: Detection, number: int, end_s: float, *, is_first: bool) -> str:
+    """A moment on its lane, ``number`` in order of time; the first takes the tab key."""
+    left, right = (min(max(s / end_s, 0.0), 1.0) for s in (moment.start_s, moment.end_s))
+    said = f"{moment.name}, {clock(moment.start_s)} to {clock(moment.end_s)}, {moment.score:.2f}"
+    return (
+        f'<button type="button" class="bar" data-moment="{number}" '
+        f'data-start="{moment.start_s:.3f}" data-end="{moment.end_s:.3f}" '
+        f'tabindex="{0 if is_first else -1}" title="{escape(said)}" '
+        f'style="left:{left:.4%};width:{right - left:.4%};--score:{moment.score:.2f}"></button>'
+    )
+
+
+def _curve(found: Detections, label: int, end_s: float) -> str:
+    curve = curve_of(found, label)
+    if curve is None:
+        return ""
+    times_s, scores = downsample(*curve, at_most=_CURVE_POINTS)
+    x = (times_s / end_s * _CURVE_WIDTH).round().astype(int).tolist()
+    y = ((1 - scores.clip(0, 1)) * _CURVE_HEIGHT).round().astype(int).tolist()
+    points = " ".join(f"{a} {b}" for a, b in zip(x, y, strict=True))
+    start, end = x[0] - _ASIDE, x[-1] + _ASIDE
+    return (
+        f'<svg viewBox="0 -5 {_CURVE_WIDTH} {_CURVE_HEIGHT + 5}" preserveAspectRatio="none" '
+        f'aria-hidden="true"><path d="M{start} {_CURVE_HEIGHT}V{y[0]}L{points}H{end}'
+        f'V{_CURVE_HEIGHT}"/></svg>'
+    )
+
+
+# words -----------------------------------------------------------------------------------------
+
+
+def _by_time(found: Detections) -> list[tuple[int, Detection]]:
+    """The detections with their indices, by start, then end."""
+    return sorted(enumerate(found), key=lambda item: item[1][:2])
+
+
+def _list_of(facts: Mapping[str, str], kind: str) -> str:
+    items = "".join(f"<div><dt>{k}</dt><dd>{_bdi(v)}</dd></div>" for k, v in facts.items())
+    return f'<dl class="{kind}">{items}</dl>\n'
+
+
+def _file_name(video: str) -> str:
+    return PurePath(video).name or "a video"
+
+
+def _bdi(text: str) -> str:
+    """Escaped, and kept from turning the text around it when it is written right to left."""
+    return f"<bdi>{escape(text)}</bdi>"
+
+
+def _count(number: int, one: str, several: str = "") -> str:
+    return f"{number:,} {one if number == 1 else several or one + 's'}"

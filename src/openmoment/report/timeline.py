@@ -1,0 +1,74 @@
+"""What the picture and the page share: how long, which ticks, which colours, fewer points."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray as Array
+
+from openmoment.types import Detections, clock
+
+COLOURS = (
+    "#3778c8",
+    "#d5702a",
+    "#2f9166",
+    "#c2478f",
+    "#8a63d2",
+    "#a88414",
+    "#2a8fa5",
+    "#cf4a4a",
+)
+"""One for each query in turn: apart from each other, and from white and black alike."""
+
+_STEPS_S = (
+    *(0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
+    *(60, 120, 300, 600, 900, 1800),
+    *(3600, 7200, 14400, 21600, 43200, 86400),
+)
+
+
+def colour_of(label: int) -> str:
+    """The colour of the query with that index."""
+    return COLOURS[label % len(COLOURS)]
+
+
+def length_s(found: Detections) -> float:
+    """The video's duration, or where the last moment ends if it is not known; never 0."""
+    ends = [float(found.segments[:, 1].max(initial=0.0))]
+    if found.origin:
+        ends.append(found.origin.duration_s)
+        if found.origin.grid:
+            ends.append(found.origin.grid.end_s)
+    return max(ends) or 1.0
+
+
+def ticks(duration_s: float, *, at_most: int) -> tuple[list[float], list[str]]:
+    """Round times from 0 on, at most that many, and their labels ``h:mm:ss``."""
+    step_s = next((s for s in _STEPS_S if duration_s / s <= at_most - 1), 86400.0)
+    while duration_s / step_s > at_most - 1:
+        step_s *= 2
+    times_s = [i * step_s for i in range(math.floor(duration_s / step_s + 1e-9) + 1)]
+    labels = [clock(time_s) for time_s in times_s]
+    return times_s, labels if step_s < 1 else [label[:-2] for label in labels]
+
+
+def downsample(
+    x: Float[Array, " t"], y: Float[Array, " t"], *, at_most: int
+) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+    """At most that many of the points, in order: the lowest and highest of each stretch."""
+    if len(x) <= at_most:
+        return x, y
+    stretches = np.array_split(np.arange(len(x)), at_most // 2)
+    kept = {int(s[pick]) for s in stretches for pick in (y[s].argmin(), y[s].argmax())}
+    chosen = np.array(sorted(kept))
+    return x[chosen], y[chosen]
+
+
+def curve_of(found: Detections, label: int) -> tuple[Float[Array, " n"], Float[Array, " n"]] | None:
+    """Times and scores of a query's curve from edge to edge, if the detections have it."""
+    origin = found.origin
+    if origin is None or origin.grid is None or origin.curves is None:
+        return None
+    grid, scores = origin.grid, origin.curves[label].astype(np.float64)
+    times_s = np.concatenate([[grid.start_s], grid.centres_s, [grid.end_s]])
+    return times_s, np.concatenate([scores[:1], scores, scores[-1:]])
