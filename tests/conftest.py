@@ -2,8 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from openmoment.encoders.embedded import Embedded
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # kind to shared machines; before torch loads
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +20,19 @@ def data_root() -> Path:
     if not (root / "MANIFEST.csv").is_file():
         pytest.skip(f"no data at {root}: set OPENMOMENT_DATA to run this test")
     return root
+
+
+@pytest.fixture(scope="session")
+def embedded() -> "Embedded":
+    """The default backbone, its weights loaded once for the whole run."""
+    from openmoment.encoders.embedded import Embedded
+
+    return Embedded()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Tests neither read nor fill the user's cache; each starts with an empty one."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("OPENMOMENT_CACHE", str(folder))
+    return folder

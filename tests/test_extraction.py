@@ -17,7 +17,7 @@ from fakes import FakeEncoder
 
 from openmoment import leases
 from openmoment.cache import sha256
-from openmoment.errors import FeatureError, OpenMomentError, VideoError
+from openmoment.errors import FeatureError, MissingWeightsError, OpenMomentError, VideoError
 from openmoment.extraction import Extracted, extract, find_videos
 from openmoment.features import read_features, read_header, write_features
 from openmoment.leases import lease
@@ -111,6 +111,18 @@ def test_our_own_mistake_is_no_bad_video(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(FakeEncoder, "encode_video", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(make_videos(tmp_path / "in", 1), tmp_path / "out", FakeEncoder())
+    assert names_in(tmp_path / "out") == []
+
+
+def test_an_encoder_that_cannot_run_stops_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise MissingWeightsError("no weights here")
+
+    monkeypatch.setattr(FakeEncoder, "encode_video", refuse)
+    with pytest.raises(MissingWeightsError):
+        run(make_videos(tmp_path / "in", 2), tmp_path / "out", FakeEncoder())
     assert names_in(tmp_path / "out") == []
 
 

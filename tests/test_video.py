@@ -157,6 +157,16 @@ def test_sound_later_than_the_pictures_moves_nothing(tmp_path):
     assert [f.start_s for f in frames_of(path)] == pytest.approx([i / 10 for i in range(20)])
 
 
+def test_sound_may_turn_up_halfway(tmp_path):
+    path = make_video(tmp_path / "x.ts", seconds=2.0)
+    more = make_video(tmp_path / "y.ts", seconds=2.0, start_s=2.2, audio=(2.2, 4.2))
+    path.write_bytes(path.read_bytes() + more.read_bytes())
+    frames = frames_of(path)
+    assert told(frames) == [i / 10 for i in range(20)] * 2
+    assert [f.start_s for f in frames] == pytest.approx([i / 10 for i in range(40)], abs=0.1)
+    assert probe(path).duration_s == pytest.approx(4.0, abs=0.1)
+
+
 def test_a_video_of_one_frame(tmp_path):
     path = make_video(tmp_path / "x.mp4", seconds=0.1)
     for fps in (0.0, 1.0, 10.0):
@@ -401,24 +411,28 @@ def test_a_whole_file_reports_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("times", "repaired"),
+    ("times", "end_s", "repaired"),
     [
-        ([0, 1, None, 3, 2, 2, 4, None], [0, 1, 2, 3, 4, 5]),
-        ([None, None, 2, 3], [0, 1, 2, 3]),
-        ([0, 1, 900, 2, 3], [0, 1, 2, 3]),  # one damaged time
-        ([0, 1, 250, 251, 252], [0, 1, 250, 251, 252]),  # a long still picture
-        ([0, 1, 9000, 9001, 2, 3], [0, 1, 2, 3]),  # beyond the end
+        ([0, 1, None, 3, 2, 2, 4, None], 100, [0, 1, 2, 3, 4, 5]),
+        ([None, None, 2, 3], 100, [0, 1, 2, 3]),
+        ([0, 1, 900, 2, 3], 100, [0, 1, 2, 3]),  # one damaged time
+        ([0, 1, 250, 251, 252], 100, [0, 1, 250, 251, 252]),  # a long still picture
+        ([0, 1, 9000, 9001, 2, 3], 100, [0, 1, 2, 3]),  # beyond the end
+        ([0, 1, 9000, 9001, 9002], None, [0, 1, 9000, 9001, 9002]),  # an end that is not known
+        ([0, 1, 40000, 40001, 2, 3], None, [0, 1, 2, 3]),  # over an hour later
     ],
 )
-def test_missing_backward_and_leaping_times_are_repaired(tmp_path, monkeypatch, times, repaired):
-    path = make_video(tmp_path / "x.mp4", times_s=[0.0, 100.0])
-    with Source(path) as source:
-        step = 100 * source.ticks_of(0.001, source.stream)
+def test_missing_backward_and_leaping_times_are_repaired(
+    tmp_path, monkeypatch, times, end_s, repaired
+):
+    with Source(make_video(tmp_path / "x.mp4")) as source:
+        source.declared_end_s = end_s
+        step = source.ticks_of(0.1, source.stream)
         pictures = [av.VideoFrame(*SIZE[::-1]) for _ in times]
         for picture, time in zip(pictures, times, strict=True):
             picture.pts = None if time is None else time * step
             picture.duration = step
-        monkeypatch.setattr(Source, "_decoded", lambda self, packets: iter(pictures))
+        monkeypatch.setattr(source, "_decoded", lambda packets: iter(pictures))
         found = [time_s for time_s, _ in source.frames()]
     assert found == pytest.approx([time / 10 for time in repaired])
 
@@ -559,6 +573,23 @@ def test_pictures_by_time_are_those_on_display(tmp_path, kind):
     pictures = read_pictures(path, times, short_side=24)
     assert [told_time(rgb) for rgb in pictures] == [5.9, 0, 1.9, 2.0, 2.0, 0, 3.3, 5.9, 3.3]
     assert {rgb.shape for rgb in pictures} == {(24, 32, 3)}
+
+
+def test_hours_of_video_are_searched(tmp_path):
+    path = make_video(tmp_path / "x.mkv", times_s=[float(t) for t in range(0, 1020, 2)])
+    with av.open(path) as container, av.open(tmp_path / "long.mkv", "w") as out:
+        stream = out.add_stream_from_template(container.streams.video[0])
+        for packet in container.demux(video=0):
+            if packet.size:
+                packet.pts, packet.dts, packet.duration = packet.pts * 10, packet.dts * 10, 20000
+                packet.stream = stream
+                out.mux(packet)
+    long = tmp_path / "long.mkv"
+    assert probe(long).duration_s == pytest.approx(10200, abs=20)
+    (rgb,) = read_pictures(long, [8005.0], short_side=24)
+    assert told_time(rgb) == 800
+    assert cut(long, (8015.0, 8100.0), tmp_path / "clip.mp4", exact=True)[0] == 8020
+    assert len(frames_of(long, 0.05)) == 510
 
 
 # clips ---------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from numpy import ndarray as Array
 
 from openmoment.files import atomic_write
 
-SCENES = ("brick", "coffee", "grass", "chelsea", "gravel", "rocket", "astronaut", "coffee")
-"""Names of scikit-image's photographs; chelsea is a cat."""
+SCENES = ("moon", "coffee", "camera", "chelsea", "coins", "rocket", "astronaut", "coffee")
+"""Names of scikit-image's photographs; chelsea is a cat, camera a man with one."""
 QUERIES = ("a cup of coffee", "a cat", "a rocket launch", "playing tennis")
 """Three things that the video shows, and one that it does not."""
 SCENE_S = 4.0
@@ -35,7 +35,8 @@ def make_demo_video(path: Path) -> None:
     import av
 
     with atomic_write(path) as temporary, av.open(str(temporary), "w") as container:
-        stream = container.add_stream("mpeg4", rate=_FPS)
+        codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+        stream = container.add_stream(codec, rate=_FPS)
         stream.width, stream.height, stream.pix_fmt = _WIDTH, _HEIGHT, "yuv420p"
         stream.bit_rate = 2_000_000
         for index, picture in enumerate(_pictures()):

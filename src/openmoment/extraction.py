@@ -14,7 +14,14 @@ from typing import Literal
 
 from openmoment.cache import sha256 as hash_file
 from openmoment.encoders.base import Encoder
-from openmoment.errors import FeatureError, OpenMomentError, VideoError
+from openmoment.errors import (
+    ConfigError,
+    FeatureError,
+    MissingExtraError,
+    MissingWeightsError,
+    OpenMomentError,
+    VideoError,
+)
 from openmoment.features import SUFFIX, check_recipe, read_header, write_features
 from openmoment.files import leftovers
 from openmoment.leases import lease
@@ -42,9 +49,10 @@ class Extracted:
 
 
 def find_videos(folder: Path) -> list[Path]:
-    """The video files below a folder, sorted; hidden files and folders are passed over.
+    """The video files below a folder, sorted.
 
-    Raises VideoError when there is none.
+    Hidden files and folders are passed over, and links to folders are not followed. Raises
+    VideoError when there is none.
     """
     if not folder.is_dir():
         raise VideoError(f"{folder}: no such folder.")
@@ -75,7 +83,8 @@ def extract(
     another recipe, unless ``overwrite``. ``progress`` hears (video, seconds done, seconds in all);
     ``sha256`` hashes a video (`Cache.sha256` remembers).
 
-    Raises FeatureError when two videos have the same stem, or ``out`` cannot be written to.
+    Raises FeatureError when two videos have the same stem, OpenMomentError when ``out`` cannot be
+    written to or the encoder cannot run.
     """
     paths = _feature_paths(videos, out)
     try:
@@ -121,7 +130,7 @@ class _Job:
         except FeatureError as error:
             if self.overwrite:
                 return None
-            return Extracted(video, path, "failed", f"{error} To replace the file: overwrite.")
+            return Extracted(video, path, "failed", str(error))
         return Extracted(video, path, "present")
 
     def _make(self, video: Path, path: Path) -> Extracted:
@@ -134,6 +143,8 @@ class _Job:
                 source_sha256=recipe.source_sha256,
                 progress=heard and (lambda done_s, all_s: heard(video, done_s, all_s)),
             )
+        except (MissingExtraError, MissingWeightsError, ConfigError):
+            raise  # would be the same for every video
         except OpenMomentError as error:
             return Extracted(video, path, "failed", str(error))
         write_features(snippets, path)

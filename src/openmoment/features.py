@@ -36,6 +36,7 @@ IMPORTED = "imported"
 Layout = Literal["time-first", "width-first"]
 
 _HEADER_KEY = "openmoment"
+_CURE = "Extract the video again and overwrite the file"
 _KINDS = {"features": "F32", "edges_s": "F64"}
 
 
@@ -111,7 +112,7 @@ def check_recipe(found: Recipe, expected: Recipe, path: Path) -> None:
     if differences := found.differences(expected):
         raise RecipeError(
             f"{path}: made with another recipe. {'; '.join(differences)}. "
-            "Extract this video again, or ask with the recipe that made the file."
+            f"{_CURE}, or ask with the recipe that made it."
         )
 
 
@@ -125,7 +126,7 @@ def _open(path: Path) -> Iterator[Any]:
             yield file
     except (OSError, SafetensorError) as error:
         raise FeatureError(
-            f"{path}: not a readable feature file ({_one_line(error)}). Extract this video again."
+            f"{path}: not a readable feature file ({_one_line(error)}). {_CURE}."
         ) from error
 
 
@@ -150,7 +151,7 @@ def _parse_header(file: Any, path: Path) -> FeatureHeader:
         duration_s, version = float(table["duration_s"]), str(table["version"])
     except (ValueError, TypeError, KeyError) as error:
         raise FeatureError(
-            f"{path}: the header is damaged ({_one_line(error)}). Extract this video again."
+            f"{path}: the header is damaged ({_one_line(error)}). {_CURE}."
         ) from error
     num_snippets, dim_in = _check_tensors(file, path)
     return FeatureHeader(recipe, duration_s, version, num_snippets, dim_in)
@@ -169,8 +170,7 @@ def _check_tensors(file: Any, path: Path) -> tuple[int, int]:
         if len(features) == 2 and edges == [features[0] + 1]:
             return features[0], features[1]
     raise FeatureError(
-        f"{path}: expected features (F32, [t, d]) and edges_s (F64, [t + 1]), got {found}. "
-        "Extract this video again."
+        f"{path}: expected features (F32, [t, d]) and edges_s (F64, [t + 1]), got {found}. {_CURE}."
     )
 
 

@@ -39,7 +39,9 @@ def extract_verb(
     backbone: Backbone = "auto",
     fps: Annotated[
         float | None,
-        typer.Option(min=0, help="Snippets per second; 0 for every frame.  [default: by backbone]"),
+        typer.Option(
+            min=0, help="Snippets per second; 0 for every frame.", show_default="by backbone"
+        ),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files of another recipe.")
@@ -101,10 +103,10 @@ def import_verb(
     ] = None,
     video_fps: Annotated[float | None, typer.Option(help="Frames per second of video.")] = None,
     window: Annotated[
-        int | None, typer.Option(help="Frames that a snippet saw.  [default: the stride]")
+        int | None, typer.Option(help="Frames that a snippet saw.", show_default="the stride")
     ] = None,
     width: Annotated[
-        int | None, typer.Option(help="Numbers per snippet.  [default: by backbone]")
+        int | None, typer.Option(help="Numbers per snippet.", show_default="by backbone")
     ] = None,
     layout: Annotated[
         LayoutChoice | None, typer.Option(help="Of the array, where the width leaves a doubt.")
@@ -198,8 +200,9 @@ def _known_width(backbone: str) -> int | None:
 
 
 def _describe(item: "Extracted") -> str:
-    message = f": {item.message}" if item.message else ""
-    return f"{item.status:<6}  {item.video}{message}"
+    if str(item.video) in item.message:
+        return f"{item.status:<6}  {item.message}"
+    return f"{item.status:<6}  {item.video}" + (f": {item.message}" if item.message else "")
 
 
 def _summarize(counts: Counter[str]) -> str:

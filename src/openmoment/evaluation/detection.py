@@ -7,7 +7,8 @@ Exactly those rules, for all predictions at once, and where they leave something
 - Predictions of a class without instances are ignored; a class without predictions has AP 0.
 - Predictions in videos without instances of their class, or not annotated at all, are false.
 - Ground truth is never filtered by what was predicted, nor predictions by the video's duration.
-- A segment that is not finite or runs backwards raises FormatError; length 0 is legal.
+- A segment that is not finite or runs backwards raises FormatError. One of length 0 is legal and
+  overlaps nothing but its exact copy (officially 0/0, which the mAP code counts as a match).
 
 Axes: n rows, c classes.
 """
@@ -16,7 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
 from openmoment.errors import FormatError
@@ -96,12 +97,12 @@ def evaluate_columns(
 
     Predictions may have labels that are not in ``classes``; they are ignored.
     """
-    refuse_bad(truth.segments, None, lambda row: f"Instance {row} (video {truth.videos[row]})")
-    refuse_bad(
-        predictions.segments,
-        scores,
-        lambda row: f"Prediction {row} (video {predictions.videos[row]})",
-    )
+    for kind, columns in (("Instance", truth), ("Prediction", predictions)):
+        refuse_bad(
+            columns.segments,
+            scores if columns is predictions else np.ones(len(truth)),
+            lambda row, k=kind, c=columns: f"{k} {row} (video {c.videos[row]})",
+        )
     return _evaluate(predictions, scores, truth, classes, tious)
 
 
@@ -118,11 +119,11 @@ def _evaluate(
     present, num_instances = np.unique(truth.labels, return_counts=True)
     ranked = predictions[_ranking(predictions.labels, scores, present)]
     # By class, then video: the instances of a class are consecutive, as are its predictions.
-    true_group = truth.labels * num_videos + truth.videos
+    true_group = truth.labels.astype(np.int64) * num_videos + truth.videos
     order = np.argsort(true_group, kind="stable")
     pairs = overlapping(
         ranked.segments,
-        ranked.labels * num_videos + ranked.videos,
+        ranked.labels.astype(np.int64) * num_videos + ranked.videos,
         truth.segments[order],
         true_group[order],
         min_tiou=min(tious),
@@ -135,9 +136,7 @@ def _evaluate(
         for i, holder in enumerate(np.split(holders, class_ends)):
             ranks = np.sort(holder[holder < len(ranked)]) - first[i] + 1
             ap[i, j] = _average_precision(ranks, len(holder))
-    return DetectionResult(
-        tuple(tious), tuple(classes[i] for i in present), ap, num_instances
-    )
+    return DetectionResult(tuple(tious), tuple(classes[int(i)] for i in present), ap, num_instances)
 
 
 def _ranking(
@@ -181,7 +180,8 @@ class RecallResult:
     @property
     def auc(self) -> float:
         """The area under the average recall, as a share of a perfect one's, in [0, 1]."""
-        return float(np.trapezoid(self.average_recall, self.num_proposals) / self.num_proposals[-1])
+        heights = (self.average_recall[1:] + self.average_recall[:-1]) / 2
+        return float(np.dot(heights, np.diff(self.num_proposals)) / self.num_proposals[-1])
 
     def at(self, num_proposals: float) -> float:
         """AR@AN: the average recall with so many proposals per video, interpolated."""
@@ -242,15 +242,18 @@ def _columns(
     videos: Mapping[str, int],
     classes: Sequence[str],
 ) -> tuple[Columns, Float[Array, " n"]]:
-    """Columns of the given videos, with their scores; a name not among ``classes`` is -1."""
-    wanted = [(video, i) for video, i in videos.items() if video in by_video]
+    """Columns of the given videos, and the scores: 1 for annotations. Unknown names are -1."""
+    wanted = [(video, videos[video]) for video in by_video if video in videos]
     parts = [by_video[video] for video, _ in wanted]
     index = {name: i for i, name in enumerate(classes)}
-    tables = {names: np.array([index.get(n, -1) for n in names]) for names in {p.names for p in parts}}
+    tables = {
+        names: np.array([index.get(name, -1) for name in names], dtype=np.int64)
+        for names in {part.names for part in parts}
+    }
     lengths = [len(part) for part in parts]
     segments = np.concatenate([np.zeros((0, 2)), *(part.segments for part in parts)])
     labels = [tables[part.names][part.labels] for part in parts if len(part)]
-    scores = [part.scores for part in parts if isinstance(part, Detections)]
+    scores = [p.scores if isinstance(p, Detections) else np.ones(len(p)) for p in parts]
 
     def where(row: int) -> str:
         ends = np.cumsum(lengths)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
 
 from openmoment.errors import FormatError
@@ -54,7 +54,7 @@ def overlapping(
 ) -> Pairs:
     """All pairs of one group with a tIoU of at least ``min_tiou``.
 
-    The true segments are ordered by group.
+    The true segments are ordered by group. Equal segments have 1, even without any length.
     """
     groups, first, size = np.unique(true_group, return_index=True, return_counts=True)
     if len(groups) == 0:
@@ -68,7 +68,8 @@ def overlapping(
         prediction = np.repeat(rows[part], counts)
         offset = np.repeat(np.cumsum(counts) - counts - first[at[part]], counts)
         instance = np.arange(len(prediction)) - offset
-        tiou = paired_tiou(predicted[prediction], true[instance])
+        a, b = predicted[prediction], true[instance]
+        tiou = np.where((a == b).all(axis=1), 1.0, paired_tiou(a, b))
         keep = np.flatnonzero(tiou >= min_tiou)
         parts.append((prediction[keep], instance[keep], tiou[keep]))
     prediction, instance, tiou = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -108,21 +109,21 @@ def matched(pairs: Pairs, tiou: float, *, num_instances: int, nobody: int) -> In
     valid = pairs.tiou >= tiou
     prediction, instance = pairs.prediction[valid], pairs.instance[valid]
     holder = np.full(num_instances, nobody)
-    is_last = np.concatenate([prediction[1:] != prediction[:-1], [True]])[: len(prediction)]
-    choice = np.flatnonzero(np.concatenate([[True], is_last[:-1]])[: len(prediction)])
-    while len(choice):
+    is_new = np.concatenate([[True], prediction[1:] != prediction[:-1], [True]])
+    choice, is_last = np.flatnonzero(is_new[:-1]), is_new[1:]
+    while len(prediction):
         np.minimum.at(holder, instance[choice], prediction[choice])
         is_outdone = holder[instance[choice]] != prediction[choice]
         if not is_outdone.any():
             break
-        choice = choice[~(is_outdone & is_last[choice])] + 0
-        choice += holder[instance[choice]] != prediction[choice]
+        goes_on = ~(is_outdone & is_last[choice])
+        choice = choice[goes_on] + is_outdone[goes_on]
     return holder
 
 
 def refuse_bad(
     segments: Float[Array, "n 2"],
-    scores: Num[Array, " n"] | None,
+    scores: Float[Array, " n"],
     where: Callable[[int], str],
 ) -> None:
     """Raise FormatError for the first row whose segment or score cannot be evaluated."""
@@ -133,5 +134,5 @@ def refuse_bad(
             f"{where(row)} has the segment {segments[row].tolist()}: expected finite seconds, "
             "start before end. Correct or remove it."
         )
-    if scores is not None and np.isnan(scores).any():
+    if np.isnan(scores).any():
         raise FormatError(f"{where(int(np.isnan(scores).argmax()))} has the score NaN.")

@@ -33,7 +33,7 @@ class SimilarityConfig:
     min_snippets: int = 2  # shorter runs are dropped, in all but the shortest videos
     nms_tiou: float = 0.1
     min_presence: float = 0.5  # a query below returns nothing; 0, with min_score 0, ranks all
-    min_score: float = 0.4  # weaker moments are not worth a reviewer's time
+    min_score: float = 0.4  # weaker moments go, but for the best one of a query that is present
 
     def __post_init__(self) -> None:
         if not self.smooth_s or min(self.smooth_s) < 0:
@@ -94,7 +94,11 @@ class Similarity:
             queries.names,
             presence,
         )
-        return nms(together[together.scores >= config.min_score], tiou=config.nms_tiou)
+        found_all = nms(together, tiou=config.nms_tiou)
+        _, best = np.unique(found_all.labels, return_index=True)  # best first: a query's best
+        worth = found_all.scores >= config.min_score
+        worth[best] = True
+        return found_all[worth]
 
     def _propose(
         self, curves: list[Float[Array, " t"]], grid: SnippetGrid

@@ -32,10 +32,17 @@ for (const section of document.querySelectorAll(".video")) {
     show(time);
   };
 
+  const reveal = (row) => {
+    const box = row.closest(".moments");
+    const hidden = row.offsetTop - box.scrollTop;
+    if (hidden < 0 || hidden + row.offsetHeight > box.clientHeight) {
+      box.scrollTop = row.offsetTop - box.clientHeight / 2;
+    }
+  };
+
   const play = (moment) => {
     seek(moment.start);
-    const box = moment.row.closest(".moments");
-    box.scrollTop = moment.row.offsetTop - box.clientHeight / 2;
+    reveal(moment.row);
     if (!video) return;
     stopAt = moment.end;
     video.play().catch(() => {});
@@ -57,10 +64,10 @@ for (const section of document.querySelectorAll(".video")) {
     else if (track) seek(((event.clientX - track.getBoundingClientRect().left) / track.clientWidth) * length);
   });
 
-  timeline.addEventListener("keydown", (event) => {
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    const bars = [...(event.target.closest(".track")?.querySelectorAll(".bar") ?? [])];
-    const next = bars[bars.indexOf(event.target) + step];
+  section.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+    const buttons = [...(event.target.closest(".track, tbody")?.querySelectorAll("button") ?? [])];
+    const next = buttons[buttons.indexOf(event.target) + step];
     if (!next) return;
     event.preventDefault();
     event.target.tabIndex = -1;

@@ -24,7 +24,7 @@ _CURVE_POINTS = 1500
 _CURVE_WIDTH, _CURVE_HEIGHT = 10_000, 100  # units of the drawing, which is stretched to the page
 _ASIDE = 20  # how far its upright ends stand off, outside the picture where it fills the video
 _OPEN_MISSING = 6  # more queries that were not found than these are folded away
-_PRELOADED = 4  # of more videos than these, none is opened before it is played
+_PRELOADED = 4  # videos after these are not opened before they are played
 
 
 def write_report(
@@ -127,8 +127,8 @@ def _foot() -> str:
     now = datetime.now().astimezone()
     return (
         "<footer>Bars are moments: the fuller the colour, the surer. The curves are scores over "
-        "time, from 0 to 1. Press a moment to play it; the arrow keys go along a lane. Written by OpenMoment "
-        f'{__version__} on <time datetime="{now.isoformat(timespec="seconds")}">'
+        "time, from 0 to 1. Press a moment to play it; the arrow keys go to the next. Written by "
+        f'OpenMoment {__version__} on <time datetime="{now.isoformat(timespec="seconds")}">'
         f"{now:%Y-%m-%d %H:%M}</time>.</footer>\n"
     )
 
@@ -165,10 +165,10 @@ def _facts(video: str, found: Detections) -> str:
     """What was asked of what, in one line; the rest of its origin folded away."""
     asked = len(found.names)
     facts = {"Found": f"{asked - len(found.not_found)} of {_count(asked, 'query', 'queries')}"}
-    facts["Moments"] = str(len(found))
+    facts["Moments"] = f"{len(found):,}"
     origin = found.origin
     if origin is None:
-        return f"{_list_of(facts, 'facts')}"
+        return _list_of(facts, "facts")
     facts |= {
         "Duration": clock(origin.duration_s),
         "Backbone": origin.backbone,
@@ -204,14 +204,15 @@ def _table(found: Detections, thumbnails: Mapping[int, str]) -> str:
     for number, (i, moment) in enumerate(_by_time(found)):
         rows.append(
             f'<tr data-moment="{number}">{_picture_cell(thumbnails, i)}'
-            f'<td><button type="button">{clock(moment.start_s)}</button></td>'
+            f'<td><button type="button" tabindex="{0 if number == 0 else -1}">'
+            f"{clock(moment.start_s)}</button></td>"
             f"<td>{clock(moment.end_s)}</td>"
             f'<td class="query" style="--colour:{colour_of(int(found.labels[i]))}" '
             f'title="{escape(moment.name)}"><p>{_bdi(moment.name)}</p></td>'
             f'<td class="score" style="--score:{moment.score:.2f}">{moment.score:.2f}</td></tr>\n'
         )
     return (
-        '<div class="moments" tabindex="0" role="region" aria-label="Moments"><table>\n'
+        '<div class="moments"><table>\n'
         f"<thead><tr>{picture_head}<th>Start</th><th>End</th><th>Query</th><th>Score</th></tr>"
         f"</thead>\n<tbody>\n{''.join(rows)}</tbody>\n</table></div>\n"
     )
@@ -229,7 +230,8 @@ def _picture_cell(thumbnails: Mapping[int, str], index: int) -> str:
 
 
 def _timeline(found: Detections) -> str:
-    end_s = length_s(found)
+    known_s = length_s(found)
+    end_s = known_s or 1.0
     bars: dict[int, list[str]] = {label: [] for label in range(len(found.names))}
     for number, (i, moment) in enumerate(_by_time(found)):
         own = bars[int(found.labels[i])]
@@ -245,8 +247,8 @@ def _timeline(found: Detections) -> str:
             f"{''.join(missing)}</details>\n"
         )
     return (
-        f'<div class="timeline" data-length="{end_s:.3f}">\n{_axis(end_s)}{"".join(lanes)}{folded}'
-        '<div class="playhead"></div>\n</div>\n'
+        f'<div class="timeline" data-length="{end_s:.3f}">\n{_axis(known_s)}{"".join(lanes)}'
+        f'{folded}<div class="playhead"></div>\n</div>\n'
     )
 
 

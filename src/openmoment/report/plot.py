@@ -68,7 +68,7 @@ def _draw_frame(axes: "matplotlib.axes.Axes", found: Detections) -> None:
         fontfamily=fonts,
         parse_math=False,
     )
-    axes.set_xlim(0, duration_s)
+    axes.set_xlim(0, duration_s or 1)
     times_s, labels = ticks(duration_s, at_most=10)
     axes.set_xticks(times_s, labels, fontsize=8, color="#444444")
     axes.set_ylim(count or 1, 0)
@@ -86,7 +86,7 @@ def _draw_frame(axes: "matplotlib.axes.Axes", found: Detections) -> None:
     axes.tick_params(axis="x", color="#bbbbbb")
     axes.grid(axis="x", color="#ececec", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.hlines(range(1, count), 0, duration_s, color="#dddddd", linewidth=0.8)
+    axes.hlines(range(1, count), *axes.get_xlim(), color="#dddddd", linewidth=0.8)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color("#bbbbbb")
 

@@ -21,9 +21,9 @@ COLOURS = (
 """One for each query in turn: apart from each other, and from white and black alike."""
 
 _STEPS_S = (
-    *(0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30),
-    *(60, 120, 300, 600, 900, 1800),
-    *(3600, 7200, 14400, 21600, 43200, 86400),
+    *(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0),
+    *(60.0, 120.0, 300.0, 600.0, 900.0, 1800.0),
+    *(3600.0, 7200.0, 14400.0, 21600.0, 43200.0, 86400.0),
 )
 
 
@@ -33,18 +33,20 @@ def colour_of(label: int) -> str:
 
 
 def length_s(found: Detections) -> float:
-    """The video's duration, or where the last moment ends if it is not known; never 0."""
+    """The video's duration, or where the last moment ends; 0 if nothing tells."""
     ends = [float(found.segments[:, 1].max(initial=0.0))]
     if found.origin:
         ends.append(found.origin.duration_s)
         if found.origin.grid:
             ends.append(found.origin.grid.end_s)
-    return max(ends) or 1.0
+    return max(ends)
 
 
 def ticks(duration_s: float, *, at_most: int) -> tuple[list[float], list[str]]:
-    """Round times from 0 on, at most that many, and their labels ``h:mm:ss``."""
-    step_s = next((s for s in _STEPS_S if duration_s / s <= at_most - 1), 86400.0)
+    """Round times from 0 on, at most that many, and their labels ``h:mm:ss``; none for 0 s."""
+    if duration_s <= 0:
+        return [], []
+    step_s = next((s for s in _STEPS_S if duration_s / s <= at_most - 1), _STEPS_S[-1])
     while duration_s / step_s > at_most - 1:
         step_s *= 2
     times_s = [i * step_s for i in range(math.floor(duration_s / step_s + 1e-9) + 1)]

@@ -54,9 +54,12 @@ def cut(
             )
         try:
             with av.open(str(temporary.absolute()), "w") as clip:
-                return (_encode if exact else _copy)(source, segment, clip)
+                span = (_encode if exact else _copy)(source, segment, clip)
         except (FFmpegError, OSError) as error:
             raise VideoError(f"{out}: the clip could not be written ({error.strerror}).") from error
+        if span[0] >= span[1]:
+            raise _nothing_in(source, segment)
+        return span
 
 
 def _check(path: Path, segment: tuple[float, float], out: Path) -> None:
@@ -110,8 +113,6 @@ def _copy(
     if first is None:
         raise source.undecodable()
     start_s = clip_end_s = _shown_s(source, first)
-    if start_s >= segment[1] - TIE_S:
-        raise _nothing_in(source, segment)
     packets = source.packets_from(segment[0], with_audio=True)
     for packet in _until(source, packets, segment[1], streams=len(targets)):
         target = targets.get(packet.stream.index)

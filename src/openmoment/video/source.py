@@ -26,6 +26,9 @@ CUT_OFF_S = 1.0
 LEAP_S = 10.0
 """A time that leaps ahead by more than this may be damaged."""
 
+STILL_S = 3600.0
+"""No picture is on display for longer: a time that leaps further is damaged."""
+
 SEEK_BACK_S = (0.0, 2.0, 15.0)
 """A seek that lands too late, as with an inexact index, is tried again from this much before."""
 
@@ -145,6 +148,8 @@ class Source:
                     yield packet
         except FFmpegError:
             self.damage.note(self.reached_s)
+        except IndexError:
+            return  # at the end, PyAV 18 may trip over a stream that turned up on the way
 
     def packets_from(self, time_s: float, *, with_audio: bool = False) -> Iterator[Packet]:
         """Packets from the last keyframe at or before ``time_s`` on, or else from the beginning."""
@@ -238,14 +243,16 @@ class Source:
 
     def _timed(self, packets: Iterable[Packet]) -> Iterator[tuple[float, VideoFrame]]:
         """Decoded pictures and their times; a missing one is the one before plus the usual step."""
-        time_s, step_s, stamps = 0.0, 0.0, _Stamps()
+        last_s: float | None = None
+        step_s, stamps = 0.0, _Stamps()
         for frame in self._decoded(packets):
             ticks = stamps.best(frame)
-            next_s = time_s + step_s if ticks is None else self.time_of(ticks, self.stream)
-            if next_s > time_s + LEAP_S and self._is_beyond_end(next_s):
-                self.damage.note(time_s)
+            time_s = (last_s or 0.0) + step_s if ticks is None else self.time_of(ticks, self.stream)
+            leap_s = 0.0 if last_s is None else time_s - last_s
+            if leap_s > STILL_S or (leap_s > LEAP_S and self._is_beyond_end(time_s)):
+                self.damage.note(last_s)
                 continue
-            time_s, step_s = next_s, self.duration_of(frame)
+            last_s, step_s = time_s, self.duration_of(frame)
             yield time_s, frame
 
     def duration_of(self, timed: VideoFrame | Packet) -> float:
