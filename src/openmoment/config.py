@@ -68,11 +68,8 @@ def _convert(value: object, hint: Any) -> object:
         return tuple(_convert(item, item_hint) for item in items)  # pyright: ignore
     if hint is bool:
         return _convert_bool(value)
-    if hint in (int, float) and isinstance(value, str | int | float) and value is not True:
-        try:
-            return hint(value)
-        except ValueError:
-            raise ValueError(f"expected {hint.__name__}, got {value!r}") from None
+    if hint in (int, float):
+        return _convert_number(value, hint)
     if isinstance(value, hint):
         return value
     raise ValueError(f"expected {hint.__name__}, got {value!r}")
@@ -84,3 +81,14 @@ def _convert_bool(value: object) -> bool:
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
     raise ValueError(f"expected true or false, got {value!r}")
+
+
+def _convert_number(value: object, hint: type[int] | type[float]) -> int | float:
+    is_plain = isinstance(value, str | int | float) and not isinstance(value, bool)
+    is_cut = hint is int and isinstance(value, float) and not value.is_integer()
+    if is_plain and not is_cut:
+        try:
+            return hint(value)
+        except ValueError:
+            pass
+    raise ValueError(f"expected {hint.__name__}, got {value!r}")

@@ -25,7 +25,8 @@ SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts")
 """What a clip may be: containers of any frame rate."""
 
 LAG_S = 3.0
-"""How far sound may lie behind the picture in a file, for a clip to get all of its sound."""
+"""How far apart in a file may be what belongs together: a picture's decoding and its showing, or
+picture and sound. A clip gets what is within."""
 
 ENCODER = {"crf": "18", "preset": "veryfast"}
 
@@ -81,7 +82,10 @@ def _until(
     for packet in packets:
         index = packet.stream.index
         shown_s = source.start_of(packet)
-        decoded_s = shown_s if packet.dts is None else source.time_of(packet.dts, packet.stream)
+        if packet.dts is not None:
+            decoded_s = source.time_of(packet.dts, packet.stream)
+        else:
+            decoded_s = None if shown_s is None else shown_s - LAG_S
         if decoded_s is not None and decoded_s >= end_s - TIE_S:
             done.add(index)
             if len(done) == streams or decoded_s > end_s + LAG_S:
