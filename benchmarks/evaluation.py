@@ -3,9 +3,10 @@
     python benchmarks/evaluation.py [--largest 5000000]
 
 Half of a video's predictions have its true class, half of them one of four wrong ones, as the
-best labels of a classifier give them. Prints the time for growing numbers of predictions, and the
-throughput of the literal rules (tests/slow_detection.py) on a part of the same data, whose result
-must be equal. One thread: NumPy sorts and indexes with one.
+best labels of a classifier give them. Prints the time for growing numbers of predictions, and on a
+part of the same data the throughput of the literal rules: as the tests have them, and over data
+frames, row by row, as the official evaluator has them. All results must be equal. One thread:
+NumPy sorts and indexes with one.
 """
 
 import argparse
@@ -16,12 +17,13 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+import pandas as pd
 
 from openmoment.evaluation.detection import PROFILES, evaluate_columns
 from openmoment.evaluation.matching import Columns
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from slow_detection import slow_detection
+from slow_detection import interpolated_precision, slow_detection, slow_tious
 
 NUM_VIDEOS, NUM_CLASSES, NUM_INSTANCES = 4728, 200, 7300
 TIOUS = PROFILES["activitynet"]
@@ -83,6 +85,42 @@ def make_segments(random: np.random.Generator, n: int) -> np.ndarray:
     return np.stack([start, np.minimum(start + length, 120)], axis=1)
 
 
+def with_frames(truth, predictions, tious):
+    """The literal rules over data frames: rows are iterated, and looked up by video."""
+    names = ["video", "name", "start_s", "end_s"]
+    true = pd.DataFrame(truth, columns=names)
+    predicted = pd.DataFrame(predictions, columns=[*names, "score"])
+    predicted = predicted.sort_values("score", ascending=False, kind="stable")
+    return {
+        name: average_precision_with_frames(
+            of_class.reset_index(drop=True), predicted[predicted["name"] == name], tious
+        )
+        for name, of_class in true.groupby("name")
+    }
+
+
+def average_precision_with_frames(truth, predicted, tious):
+    by_video = truth.groupby("video")
+    locked = np.zeros((len(tious), len(truth)), dtype=bool)
+    hits = np.zeros((len(tious), len(predicted)))
+    for rank, (_, row) in enumerate(predicted.iterrows()):
+        try:
+            instances = by_video.get_group(row["video"])
+        except KeyError:
+            continue
+        segments = instances[["start_s", "end_s"]].to_numpy()
+        overlaps = slow_tious((row["start_s"], row["end_s"]), segments)
+        preferred = np.argsort(overlaps, kind="stable")[::-1]
+        for t, threshold in enumerate(tious):
+            for i in preferred:
+                if overlaps[i] < threshold:
+                    break
+                if not locked[t, instances.index[i]]:
+                    locked[t, instances.index[i]] = hits[t, rank] = True
+                    break
+    return [interpolated_precision(row, len(truth)) for row in hits]
+
+
 def seconds(job) -> tuple[float, object]:
     start = perf_counter()
     result = job()
@@ -102,17 +140,20 @@ def main() -> None:
         print(f"| {size:,} | {best:.3f} | {size / best:,.0f} | {peak:,.0f} |")
 
     data = make_data(500_000)
-    ours = len(data.scores) / seconds(data.evaluate)[0]
+    ours = len(data.scores) / min(seconds(data.evaluate)[0] for _ in range(3))
     part = data.of_videos(250)
     truth, predictions = part.rows()
-    slow_s, expected = seconds(lambda: slow_detection(truth, predictions, TIOUS))
-    difference = np.abs(part.evaluate().ap - np.array(list(expected.values()))).max()
-    theirs = len(predictions) / slow_s
+    ap = part.evaluate().ap
     print(
-        f"\nLiteral rules, {len(predictions):,} of 500,000 predictions: {theirs:,.0f} per second; "
-        f"ours {ours:,.0f}, {ours / theirs:.0f} times as many. Largest difference of an AP: "
-        f"{difference:.1e}."
+        f"\nOf 500,000 predictions {len(predictions):,} by the literal rules; ours {ours:,.0f}/s."
     )
+    print("| rules | per second | ours is faster by | largest difference of an AP |")
+    print("|---|---|---|---|")
+    for name, rules in (("as tested", slow_detection), ("data frames", with_frames)):
+        time_s, expected = seconds(lambda rules=rules: rules(truth, predictions, TIOUS))
+        theirs = len(predictions) / time_s
+        difference = np.abs(ap - np.array(list(expected.values()))).max()
+        print(f"| {name} | {theirs:,.0f} | {ours / theirs:.0f} | {difference:.1e} |")
 
 
 if __name__ == "__main__":

@@ -84,9 +84,8 @@ def _convert_bool(value: object) -> bool:
 
 
 def _convert_number(value: object, hint: type[int] | type[float]) -> int | float:
-    is_plain = isinstance(value, str | int | float) and not isinstance(value, bool)
     is_cut = hint is int and isinstance(value, float) and not value.is_integer()
-    if is_plain and not is_cut:
+    if isinstance(value, str | int | float) and not isinstance(value, bool) and not is_cut:
         try:
             return hint(value)
         except ValueError:

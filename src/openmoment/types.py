@@ -16,7 +16,7 @@ from openmoment.errors import FeatureError, QueryError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from pandas import DataFrame
+    from pandas import DataFrame  # pyright: ignore[reportMissingTypeStubs]
 
 
 SCHEMA = "openmoment/1"

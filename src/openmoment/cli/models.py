@@ -21,12 +21,12 @@ def models_verb(as_json: Json = False) -> None:
         for column in (title, "what it is", "ready"):
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(row["name"], Text(row["summary"]), Text(row["missing"] or "yes"))
+            table.add_row(*(Text(cell or "yes") for cell in row.values()))
         Console(highlight=False).print(table)
 
 
 def list_backbones() -> list[dict[str, str | None]]:
-    """Name, summary, and what is missing (None when it is ready), best last."""
+    """Name, summary, and what is missing (None when it is ready)."""
     from openmoment.encoders import ENCODERS
 
     rows: list[dict[str, str | None]] = []

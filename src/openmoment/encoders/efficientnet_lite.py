@@ -110,7 +110,8 @@ def load(path: Path) -> EfficientNetLite1:
         module.bias.data = published[f"{norm}.bias"] - published[f"{norm}.running_mean"] * scale
     net.classifier.weight.data = published["_fc.weight"]
     net.classifier.bias.data = published["_fc.bias"]
-    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    net = net.eval().requires_grad_(False)
+    return net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def _with_norms(names: list[str], published: dict[str, Tensor]) -> list[tuple[str, str]]:

@@ -116,39 +116,40 @@ def _evaluate(
     if len(truth) == 0:
         raise FormatError("The ground truth holds no instance. Check the subset and the classes.")
     num_videos = 1 + int(max(truth.videos.max(), predictions.videos.max(initial=0)))
-    present, num_instances = np.unique(truth.labels, return_counts=True)
-    ranked = predictions[_ranking(predictions.labels, scores, present)]
-    # By class, then video: the instances of a class are consecutive, as are its predictions.
-    true_group = truth.labels.astype(np.int64) * num_videos + truth.videos
-    order = np.argsort(true_group, kind="stable")
+    # By class, then video, so that the instances of a class are consecutive.
+    group = truth.labels.astype(np.int64) * num_videos + truth.videos
+    order = np.argsort(group, kind="stable")
     pairs = overlapping(
-        ranked.segments,
-        ranked.labels.astype(np.int64) * num_videos + ranked.videos,
+        predictions.segments,
+        predictions.labels.astype(np.int64) * num_videos + predictions.videos,
         truth.segments[order],
-        true_group[order],
+        group[order],
         min_tiou=min(tious),
     )
+    ranks = _ranks(predictions.labels, scores, len(classes))
+    nobody = len(predictions) + 1
+    present, num_instances = np.unique(truth.labels, return_counts=True)
     class_ends = np.cumsum(num_instances)[:-1]
-    first = np.searchsorted(ranked.labels, present)
     ap = np.zeros((len(present), len(tious)))
     for j, tiou in enumerate(tious):
-        holders = matched(pairs, tiou, num_instances=len(truth), nobody=len(ranked))
+        holders = matched(pairs, ranks, tiou, num_instances=len(truth), nobody=nobody)
         for i, holder in enumerate(np.split(holders, class_ends)):
-            ranks = np.sort(holder[holder < len(ranked)]) - first[i] + 1
-            ap[i, j] = _average_precision(ranks, len(holder))
+            ap[i, j] = _average_precision(np.sort(holder[holder < nobody]), len(holder))
     return DetectionResult(tuple(tious), tuple(classes[int(i)] for i in present), ap, num_instances)
 
 
-def _ranking(
-    labels: Int[Array, " n"], scores: Float[Array, " n"], present: Int[Array, " c"]
-) -> Int[Array, " m"]:
-    """The predictions of present classes, by class and then by falling score."""
-    is_present = np.zeros(int(max(present.max(), labels.max(initial=0))) + 1, dtype=bool)
-    is_present[present] = True
-    rows = np.flatnonzero((labels >= 0) & is_present[np.maximum(labels, 0)])
-    rows = rows[np.argsort(-scores[rows], kind="stable")]
-    narrow = labels[rows].astype(np.min_scalar_type(len(is_present)))  # sorted by radix
-    return rows[np.argsort(narrow, kind="stable")]
+def _ranks(
+    labels: Int[Array, " n"], scores: Float[Array, " n"], num_classes: int
+) -> Int[Array, " n"]:
+    """Each prediction's place in its class, from 1; of equal scores the earlier comes first."""
+    is_known = (labels >= 0) & (labels < num_classes)
+    narrow = np.where(is_known, labels, num_classes).astype(np.min_scalar_type(num_classes))
+    by_label = np.argsort(narrow, kind="stable")  # a radix sort, for so short integers
+    ends = np.cumsum(np.bincount(narrow, minlength=num_classes))
+    ranks = np.zeros(len(labels), dtype=np.int64)
+    for rows in np.split(by_label, ends[:-1]):
+        ranks[rows[np.argsort(-scores[rows], kind="stable")]] = np.arange(1, len(rows) + 1)
+    return ranks
 
 
 def _average_precision(ranks: Int[Array, " n"], num_instances: int) -> float:

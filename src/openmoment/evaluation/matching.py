@@ -69,7 +69,8 @@ def overlapping(
         offset = np.repeat(np.cumsum(counts) - counts - first[at[part]], counts)
         instance = np.arange(len(prediction)) - offset
         a, b = predicted[prediction], true[instance]
-        tiou = np.where((a == b).all(axis=1), 1.0, paired_tiou(a, b))
+        is_equal = (a[:, 0] == b[:, 0]) & (a[:, 1] == b[:, 1])
+        tiou = np.where(is_equal, 1.0, paired_tiou(a, b))
         keep = np.flatnonzero(tiou >= min_tiou)
         parts.append((prediction[keep], instance[keep], tiou[keep]))
     prediction, instance, tiou = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -97,23 +98,26 @@ def _by_preference(
     return Pairs(prediction, instance, tiou)
 
 
-def matched(pairs: Pairs, tiou: float, *, num_instances: int, nobody: int) -> Int[Array, " m"]:
-    """For each instance the prediction that is its true positive at ``tiou``, or ``nobody``.
+def matched(
+    pairs: Pairs, ranks: Int[Array, " n"], tiou: float, *, num_instances: int, nobody: int
+) -> Int[Array, " m"]:
+    """For each instance the rank of its true positive at ``tiou``, or ``nobody``.
 
-    Predictions are numbered from the most confident. The official rule lets them choose one
-    after the other. All choosing at once gives the same, if who is outdone by a more confident
-    one goes on to the next choice: stable matching (Gale and Shapley, 1962) has one solution
-    when all instances rank the predictions alike. It takes as many rounds as there are
-    disputes in a row, not as many as there are predictions.
+    The predictions of one group differ in rank; the lowest is the most confident. The official
+    rule lets them choose one after the other. All choosing at once gives the same, if who is
+    outdone by a more confident one goes on to the next choice: stable matching (Gale and
+    Shapley, 1962) has one solution when all instances rank the predictions alike. It takes as
+    many rounds as there are disputes in a row, not as many as there are predictions.
     """
     valid = pairs.tiou >= tiou
     prediction, instance = pairs.prediction[valid], pairs.instance[valid]
+    rank = ranks[prediction]
     holder = np.full(num_instances, nobody)
     is_new = np.concatenate([[True], prediction[1:] != prediction[:-1], [True]])
     choice, is_last = np.flatnonzero(is_new[:-1]), is_new[1:]
     while len(prediction):
-        np.minimum.at(holder, instance[choice], prediction[choice])
-        is_outdone = holder[instance[choice]] != prediction[choice]
+        np.minimum.at(holder, instance[choice], rank[choice])
+        is_outdone = holder[instance[choice]] != rank[choice]
         if not is_outdone.any():
             break
         goes_on = ~(is_outdone & is_last[choice])
@@ -127,7 +131,8 @@ def refuse_bad(
     where: Callable[[int], str],
 ) -> None:
     """Raise FormatError for the first row whose segment or score cannot be evaluated."""
-    bad = ~(np.isfinite(segments).all(axis=1) & (segments[:, 0] <= segments[:, 1]))
+    is_finite = np.isfinite(segments)
+    bad = ~(is_finite[:, 0] & is_finite[:, 1] & (segments[:, 0] <= segments[:, 1]))
     if bad.any():
         row = int(bad.argmax())
         raise FormatError(
