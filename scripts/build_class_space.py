@@ -32,7 +32,10 @@ def class_space(data: Path = DATA) -> dict[str, np.ndarray]:
     names = (data / "kinetics400_names.txt").read_text().splitlines()
     prompts = encoder.encode([t.format(name) for name in names for t in TEMPLATES])
     actions = unit(prompts.reshape(len(names), len(TEMPLATES), -1).mean(axis=1))
-    return {"class_texts": unit(classes - classes.mean(axis=0)), "mean_action": actions.mean(axis=0)}
+    return {
+        "class_texts": unit(classes - classes.mean(axis=0)),
+        "mean_action": actions.mean(axis=0),
+    }
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ class FakeEncoder:
     """
 
     name = "fake"
+    note = "made for tests."
 
     def __init__(
         self,

@@ -72,7 +72,7 @@ def _photograph(name: str) -> UInt8[Array, "h w 3"]:
     return np.asarray(image.resize(size, Image.Resampling.LANCZOS))
 
 
-def _crop(photograph: UInt8[Array, "h w 3"], progress: float) -> UInt8[Array, "h w 3"]:
+def _crop(photograph: UInt8[Array, "h w 3"], progress: float) -> UInt8[Array, "240 320 3"]:
     """The part on view when ``progress`` of the scene has passed: a pan across the diagonal."""
     top = round((photograph.shape[0] - _HEIGHT) * progress)
     left = round((photograph.shape[1] - _WIDTH) * progress)

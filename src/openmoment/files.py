@@ -1,5 +1,6 @@
 """Files that are whole or not there."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +15,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder, with the same suffix, that becomes ``path`` at the end.
 
     When the block raises, ``path`` is as it was and the temporary file is gone. Raises
-    OpenMomentError when the folder does not exist, or ``path`` is a folder.
+    OpenMomentError when the folder does not exist or may not be written to, or ``path`` is one.
     """
     if not path.parent.is_dir():
         raise OpenMomentError(f"{path}: the folder {path.parent} does not exist. Make it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise OpenMomentError(f"{path}: the folder {path.parent} may not be written to.")
     if path.is_dir():
         raise OpenMomentError(f"{path}: is a folder, expected the name of a file.")
     temporary = path.with_name(f".{path.stem}.{uuid4().hex[:8]}.tmp{path.suffix}")

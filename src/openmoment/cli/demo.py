@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from openmoment.cli.console import print_json, progress_bar, say, verb
-from openmoment.cli.find import describe_backbone, show
+from openmoment.cli.find import show
+from openmoment.encoders import describe_backbone
 
 
 @verb
 def demo_verb(
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where to.  [default: the cache folder]")
+        Path | None, typer.Option(metavar="DIR", help="Where to.", show_default="the cache folder")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -39,5 +40,5 @@ def demo_verb(
     else:
         say(f"Asked of {video}: " + ", ".join(f'"{query}"' for query in QUERIES))
         show(video, found, with_name=False)
-        say(describe_backbone(pipeline.encoder.name))
+        say(f"Backbone: {describe_backbone(pipeline.encoder.name)}")
     say(f"Report: {report}")

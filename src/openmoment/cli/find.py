@@ -17,8 +17,9 @@ from openmoment.cli.console import (
     say,
     verb,
 )
+from openmoment.encoders import describe_backbone
 from openmoment.errors import ConfigError, FormatError, OpenMomentError, QueryError
-from openmoment.types import SCHEMA, Detections, clock
+from openmoment.types import Detections, clock
 
 if TYPE_CHECKING:
     from openmoment.pipeline import Pipeline
@@ -38,10 +39,14 @@ class Outputs:
 
     def check(self, *, is_folder: bool) -> None:
         """Refuse what could not be written, before the long work. Raises OpenMomentError."""
-        from openmoment.export import format_of
+        from openmoment.export import FORMATS, format_of
 
         if self.out:
-            format_of(self.out, self.format)
+            name = format_of(self.out, self.format)
+            if is_folder and not FORMATS[name].holds_several:
+                raise FormatError(
+                    f"{self.out}: {name} holds one video. For a folder use .json or .csv."
+                )
         if self.plot:
             from openmoment.extras import require
 
@@ -57,8 +62,13 @@ class Outputs:
 class Answers:
     """What a run found, and what it could not read."""
 
+    is_folder: bool
     found: dict[str, Detections] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+
+    def all_found(self) -> "Detections | dict[str, Detections]":
+        """One video's answer by itself; of a folder, all by path."""
+        return self.found if self.is_folder else next(iter(self.found.values()))
 
 
 @verb
@@ -79,7 +89,7 @@ def find_verb(
         typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; repeatable."),
     ] = None,
     fps: Annotated[
-        float | None, typer.Option(help="Snippets per second of video.  [default: by backbone]")
+        float | None, typer.Option(help="Snippets per second of video.", show_default="by backbone")
     ] = None,
     as_json: Json = False,
     out: Annotated[
@@ -123,7 +133,7 @@ def find_verb(
         fps=fps,
         use_cache=not no_cache,
     )
-    answers = Answers()
+    answers = Answers(is_folder=video.is_dir())
     videos = list_videos(video)
     asked = pipeline.queries([*(query or []), *read_queries(queries)])
     for path, found in ask(pipeline, videos, asked, answers):
@@ -133,9 +143,9 @@ def find_verb(
             cut_clips(path, found, clips, exact=exact)
     write_outputs(answers, outputs)
     if as_json:
-        print_json(to_dict(answers, is_folder=video.is_dir()))
+        print_json(to_dict(answers))
     elif answers.found:
-        say(describe_backbone(pipeline.encoder.name))
+        say(f"Backbone: {describe_backbone(pipeline.encoder.name)}")
     if answers.failed:
         raise typer.Exit(INPUT_FAULT)
 
@@ -229,7 +239,7 @@ def write_outputs(answers: Answers, outputs: Outputs) -> None:
     if outputs.out:
         from openmoment.export import FORMATS, format_of
 
-        FORMATS[format_of(outputs.out, outputs.format)].write(answers.found, outputs.out)
+        FORMATS[format_of(outputs.out, outputs.format)].write(answers.all_found(), outputs.out)
         say(f"Wrote {outputs.out}.")
     if outputs.report:
         from openmoment.report.page import write_report
@@ -244,21 +254,12 @@ def write_outputs(answers: Answers, outputs: Outputs) -> None:
         say(f"Wrote {outputs.plot}.")
 
 
-def to_dict(answers: Answers, *, is_folder: bool) -> dict[str, object]:
-    """The JSON on stdout: one video's answer, or a list of them."""
-    if not is_folder:
-        (found,) = answers.found.values()
-        return found.to_dict()
-    videos = [found.to_dict() for found in answers.found.values()]
+def to_dict(answers: Answers) -> dict[str, object]:
+    """The JSON on stdout: one video's answer, or a list of them and of failures."""
+    from openmoment.export.json import to_document
+
+    document = to_document(answers.all_found())
+    if not answers.is_folder:
+        return document
     failed = [{"path": path, "error": message} for path, message in answers.failed.items()]
-    return {"schema": SCHEMA, "videos": videos, "failed": failed}
-
-
-def describe_backbone(name: str) -> str:
-    """One honest line about what the answer rests on."""
-    if name != "embedded":
-        return f"Backbone: {name}."
-    return (
-        "Backbone: embedded, the offline default. It goes by objects and places, and cannot tell "
-        "actions apart by their motion. For better ones: openmoment models"
-    )
+    return document | {"failed": failed}

@@ -21,10 +21,11 @@ app.command("doctor")(doctor.doctor_verb)
 app.add_typer(features.app, name="features")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"openmoment {__version__}")
-        raise typer.Exit
+def _print_version(wanted: bool) -> bool:
+    if not wanted:
+        return False
+    typer.echo(f"openmoment {__version__}")
+    raise typer.Exit
 
 
 @app.callback()

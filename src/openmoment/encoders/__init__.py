@@ -16,3 +16,8 @@ AUTO = "auto"
 def load_encoder(name: str = AUTO) -> Encoder:
     """The encoder of that name. Raises UnknownNameError."""
     return ENCODERS["embedded" if name == AUTO else name]()
+
+
+def describe_backbone(name: str) -> str:
+    """One honest line about what answers from that backbone rest on."""
+    return f"{name}, {ENCODERS[name].note}" if name in ENCODERS else f"{name}."

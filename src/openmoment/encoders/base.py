@@ -55,6 +55,8 @@ class Encoder(Protocol):
     """One vision and language backbone. Making one is cheap: weights load when first needed."""
 
     name: str
+    note: str
+    """How far its answers may be trusted, to follow the name in a sentence."""
     fps: float
     """Snippets per second of video, unless the caller asks for another rate."""
     dim_in: int

@@ -90,6 +90,10 @@ class Embedded:
     """Offline default: an ImageNet classifier and a sentence encoder. Objects and places only."""
 
     name = "embedded"
+    note = (
+        "the offline default. It goes by objects and places, and cannot tell actions apart by "
+        "their motion. For better ones: openmoment models"
+    )
     fps = 4.0
     dim_in = 1000
     dim = 384

@@ -97,12 +97,13 @@ def evaluate_columns(
 
     Predictions may have labels that are not in ``classes``; they are ignored.
     """
-    for kind, columns in (("Instance", truth), ("Prediction", predictions)):
-        refuse_bad(
-            columns.segments,
-            scores if columns is predictions else np.ones(len(truth)),
-            lambda row, k=kind, c=columns: f"{k} {row} (video {c.videos[row]})",
-        )
+    sides = (("Instance", truth, np.ones(len(truth))), ("Prediction", predictions, scores))
+    for kind, columns, values in sides:
+
+        def where(row: int, kind: str = kind, columns: Columns = columns) -> str:
+            return f"{kind} {row} (video {columns.videos[row]})"
+
+        refuse_bad(columns.segments, values, where)
     return _evaluate(predictions, scores, truth, classes, tious)
 
 

@@ -15,10 +15,11 @@ from pathlib import Path, PurePath
 from urllib.parse import quote
 
 from openmoment import __version__
+from openmoment.encoders import describe_backbone
 from openmoment.files import write_text
 from openmoment.report.thumbnails import Pictures, make_thumbnails
 from openmoment.report.timeline import colour_of, curve_of, downsample, length_s, ticks
-from openmoment.types import Detection, Detections, Origin, clock
+from openmoment.types import Detection, Detections, clock
 
 _CURVE_POINTS = 1500
 _CURVE_WIDTH, _CURVE_HEIGHT = 10_000, 100  # units of the drawing, which is stretched to the page
@@ -181,18 +182,10 @@ def _facts(video: str, found: Detections) -> str:
         "Fingerprint": origin.fingerprint,
         "Settings": settings,
     }
+    note = escape(f"Backbone: {describe_backbone(origin.backbone)}")
     return (
-        f'{_list_of(facts, "facts")}<p class="note">{escape(_describe_backbone(origin))}</p>\n'
+        f'{_list_of(facts, "facts")}<p class="note">{note}</p>\n'
         f"<details><summary>How this was made</summary>{_list_of(more, 'more')}</details>\n"
-    )
-
-
-def _describe_backbone(origin: Origin) -> str:
-    if origin.backbone != "embedded":
-        return f"Scores come from the backbone {origin.backbone}, not from a person: check them."
-    return (
-        "The embedded backbone goes by objects and places and cannot tell actions apart by their "
-        "motion. Check what it says, or take a better one: openmoment models."
     )
 
 
