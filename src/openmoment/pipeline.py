@@ -42,10 +42,8 @@ class Pipeline:
         return made
 
     def queries(self, names: Sequence[str]) -> Queries:
-        """Encode the words to look for; repeated ones count once. Raises QueryError."""
-        tidy = tuple(dict.fromkeys(" ".join(name.split()) for name in names))
-        if "" in tidy:
-            raise QueryError("A query is empty. Say what to look for, for example 'pole vault'.")
+        """Encode the words to look for, as `tidy_names` gives them. Raises QueryError."""
+        tidy = tidy_names(names)
         encode, fingerprint = self.encoder.encode_text, self.encoder.fingerprint
         texts = [*tidy, *BACKGROUND]
         vectors = self.cache.texts(fingerprint, texts, encode) if self.cache else encode(texts)
@@ -81,11 +79,23 @@ class Pipeline:
 
         Raises VideoError for the video, QueryError for the queries.
         """
-        if not isinstance(queries, Queries):
-            queries = self.queries([queries] if isinstance(queries, str) else queries)
-        return self.localize(
-            self.snippets(Path(video), progress=progress), queries, video=str(video)
-        )
+        if isinstance(queries, str):
+            queries = [queries]
+        names = queries if isinstance(queries, Queries) else tidy_names(queries)
+        snippets = self.snippets(Path(video), progress=progress)
+        # words after the video, where most mistakes are
+        asked = names if isinstance(names, Queries) else self.queries(names)
+        return self.localize(snippets, asked, video=str(video))
+
+
+def tidy_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Queries without stray white space; repeated ones count once. Raises QueryError."""
+    tidy = tuple(dict.fromkeys(" ".join(name.split()) for name in names))
+    if not tidy:
+        raise QueryError("No query given. Say what to look for, for example 'pole vault'.")
+    if "" in tidy:
+        raise QueryError("A query is empty. Say what to look for, for example 'pole vault'.")
+    return tidy
 
 
 def load_pipeline(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -122,7 +122,7 @@ def find_verb(
     occur. A second question about the same video takes about a second.
     """
     from openmoment.config import parse_assignments
-    from openmoment.pipeline import load_pipeline
+    from openmoment.pipeline import load_pipeline, tidy_names
 
     outputs = Outputs(out, format, report, plot, clips, exact)
     outputs.check(is_folder=video.is_dir())
@@ -135,8 +135,8 @@ def find_verb(
     )
     answers = Answers(is_folder=video.is_dir())
     videos = list_videos(video)
-    asked = pipeline.queries([*(query or []), *read_queries(queries)])
-    for path, found in ask(pipeline, videos, asked, answers):
+    names = tidy_names([*(query or []), *read_queries(queries)])
+    for path, found in ask(pipeline, videos, names, answers):
         if not as_json:
             show(path, found, with_name=len(videos) > 1)
         if clips:
@@ -176,14 +176,18 @@ def read_queries(path: Path | None) -> list[str]:
 
 
 def ask(
-    pipeline: "Pipeline", videos: Sequence[Path], queries: "Queries", answers: Answers
+    pipeline: "Pipeline", videos: Sequence[Path], names: Sequence[str], answers: Answers
 ) -> Iterator[tuple[Path, Detections]]:
     """One video after the other; one that cannot be read is noted and passed over."""
+    queries: Queries | None = None
     for number, path in enumerate(videos, start=1):
         label = f"{number}/{len(videos)} {path.name}" if len(videos) > 1 else path.name
         try:
             with progress_bar(label) as progress:
-                found = pipeline.find(path, queries, progress=progress)
+                snippets = pipeline.snippets(path, progress=progress)
+            if queries is None:  # once, and after the first video, where most mistakes are
+                queries = pipeline.queries(names)
+            found = pipeline.localize(snippets, queries, video=str(path))
         except OpenMomentError as error:
             if len(videos) == 1:
                 raise
@@ -254,7 +258,7 @@ def write_outputs(answers: Answers, outputs: Outputs) -> None:
         say(f"Wrote {outputs.plot}.")
 
 
-def to_dict(answers: Answers) -> dict[str, object]:
+def to_dict(answers: Answers) -> dict[str, Any]:
     """The JSON on stdout: one video's answer, or a list of them and of failures."""
     from openmoment.export.json import to_document
 

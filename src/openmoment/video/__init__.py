@@ -7,6 +7,6 @@ or damage in the middle shift nothing.
 
 from openmoment.video.clips import cut
 from openmoment.video.frames import Frame, read_frames, read_pictures
-from openmoment.video.info import VideoInfo, probe, sha256
+from openmoment.video.info import VideoInfo, probe
 
-__all__ = ["Frame", "VideoInfo", "cut", "probe", "read_frames", "read_pictures", "sha256"]
+__all__ = ["Frame", "VideoInfo", "cut", "probe", "read_frames", "read_pictures"]

@@ -1,10 +1,8 @@
 """What a video file is."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from openmoment.errors import VideoError
 from openmoment.video.source import Source
 from openmoment.video.view import View
 
@@ -48,12 +46,3 @@ def probe(path: Path) -> VideoInfo:
             rotation=view.rotation,
             has_audio=bool(source.container.streams.audio),
         )
-
-
-def sha256(path: Path) -> str:
-    """The hash of the file's bytes, in hexadecimal. Raises `VideoError` if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise VideoError(f"{path}: cannot be read ({error.strerror}). Check the path.") from None
