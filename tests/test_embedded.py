@@ -66,7 +66,8 @@ def photograph(name: str) -> np.ndarray:
 
     image = Image.fromarray(getattr(data, name)())
     scale = 240 / min(image.size)
-    return np.asarray(image.resize([round(side * scale) for side in image.size]))
+    resized = np.asarray(image.resize([round(side * scale) for side in image.size]))
+    return centre_crop(resized, 240)
 
 
 def test_photographs_are_called_by_their_names(embedded: Embedded) -> None:
