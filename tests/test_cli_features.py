@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import FakeEncoder
+from safetensors.numpy import save_file
 from typer.testing import CliRunner, Result
 
 from openmoment import encoders
@@ -137,3 +138,23 @@ def test_show_prints_the_recipe(tmp_path: Path) -> None:
     assert (told["num_snippets"], told["dim_in"], told["duration_s"]) == (40, 16, 10.0)
     refused = ask("show", tmp_path / "a.npy")
     assert refused.exit_code == 2 and "not a readable feature file" in refused.stderr
+
+
+def test_features_that_hold_nan_are_refused(tmp_path: Path) -> None:
+    numbers = np.ones((40, 16), np.float32)
+    numbers[3, 5] = np.nan
+    np.save(tmp_path / "nan.npy", numbers)
+    out = tmp_path / "nan.safetensors"
+    done = ask("import", tmp_path / "nan.npy", "--out", out, "--duration", 10, "--backbone", "fake")
+    assert done.exit_code == 2 and done.stderr.count("\n") == 1
+    assert "nan.npy" in done.stderr and "NaN" in done.stderr and "snippet 3" in done.stderr
+    assert not out.exists()
+
+
+def test_a_feature_file_whose_json_is_malformed_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bad.safetensors"
+    tensors = {"features": np.ones((2, 4), np.float32), "edges_s": np.arange(3.0)}
+    save_file(tensors, path, metadata={"openmoment": "{not json"})
+    done = ask("show", path)
+    assert done.exit_code == 2 and done.stderr.count("\n") == 1
+    assert "bad.safetensors" in done.stderr and "Traceback" not in done.stderr

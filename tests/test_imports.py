@@ -11,8 +11,8 @@ import openmoment
 
 SOURCE = Path(openmoment.__file__).parent
 COLUMNS = (
-    ("types", "errors", "registry", "config", "extras", "files"),
-    ("video", "features", "cache", "leases", "postprocess", "evaluation", "export"),
+    ("types", "errors", "registry", "config", "extras", "files", "reading"),
+    ("video", "features", "cache", "leases", "postprocess", "datasets", "evaluation", "export"),
     ("encoders", "blocks"),
     ("methods", "extraction"),  # extraction takes an encoder as a part and knows no method
     ("pipeline", "training", "report", "demo"),

@@ -12,19 +12,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from openmoment.errors import FormatError
-from openmoment.export.base import (
-    Format,
-    Found,
-    Row,
-    by_video,
-    check_order,
-    get,
-    get_number,
-    read_json,
-    to_detections,
-    to_number,
-)
+from openmoment.export.base import Format, Found, Row, by_video, to_detections
 from openmoment.files import write_text
+from openmoment.reading import check_order, get, get_number, read_json, to_number
 from openmoment.types import Detections
 
 

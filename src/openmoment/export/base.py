@@ -1,19 +1,14 @@
 """What all formats share: the pair of functions, rows to Detections, checks of what is read."""
 
-import json
-import math
-import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
 from openmoment.errors import FormatError
 from openmoment.types import Detections
-
-T = TypeVar("T")
 
 Found = Detections | Mapping[str, Detections]
 """The detections of one video, or of several by path or id."""
@@ -76,68 +71,7 @@ def to_detections(rows: Sequence[Row], asked: Mapping[str, float] | None = None)
     )
 
 
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, line ends as they are. Raises FormatError."""
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise FormatError(f"{path}: cannot be read ({error.strerror}).") from error
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{path}: is not UTF-8 text (byte {error.start}).") from error
-
-
-def read_json(path: Path) -> Any:
-    """The value that a JSON file holds. Raises FormatError."""
-    try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise FormatError(f"{path}, line {error.lineno}: is not JSON: {error.msg}.") from error
-    except (ValueError, RecursionError) as error:  # a number too long, or nested too deep
-        raise FormatError(f"{path}: is not JSON that can be read: {error}.") from error
-
-
-def get(table: Any, name: str, kind: type[T], where: str) -> T:
-    """``table[name]``, which must be of that kind. Raises FormatError starting with ``where``."""
-    if not isinstance(table, dict):
-        raise FormatError(f"{where}: expected an object, got {reprlib.repr(table)}.")
-    if name not in table:
-        raise FormatError(f"{where}: field {name!r} is missing.")
-    value = table[name]
-    if not isinstance(value, kind):
-        shown = reprlib.repr(value)
-        raise FormatError(f"{where}: {name}: expected {_KINDS[kind]}, got {shown}.")
-    return value
-
-
-def get_number(table: Any, name: str, where: str) -> float:
-    """``table[name]`` as `get` gives it, which must be a finite number."""
-    value = get(table, name, object, where)
-    if isinstance(value, bool | str):
-        raise FormatError(f"{where}: {name}: expected a number, got {reprlib.repr(value)}.")
-    return to_number(value, f"{where}: {name}")
-
-
-def to_number(value: Any, where: str) -> float:
-    """A finite number, also from text. Raises FormatError starting with ``where``."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise FormatError(f"{where}: expected a number, got {reprlib.repr(value)}.")
-    return number
-
-
-def check_order(start_s: float, end_s: float, where: str) -> None:
-    """Raises FormatError starting with ``where`` when a moment ends before it starts."""
-    if end_s < start_s:
-        raise FormatError(f"{where}: end_s {end_s:g} lies before start_s {start_s:g}.")
-
-
 def check_score(score: float, where: str) -> None:
     """Raises FormatError starting with ``where`` when a score is not in [0, 1]."""
     if not 0 <= score <= 1:
         raise FormatError(f"{where}: expected a score from 0 to 1, got {score:g}.")
-
-
-_KINDS: dict[type, str] = {str: "text", list: "a list", dict: "an object"}

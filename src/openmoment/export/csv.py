@@ -10,18 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from openmoment.errors import FormatError
-from openmoment.export.base import (
-    Format,
-    Found,
-    Row,
-    by_video,
-    check_order,
-    check_score,
-    read_text,
-    to_detections,
-    to_number,
-)
+from openmoment.export.base import Format, Found, Row, by_video, check_score, to_detections
 from openmoment.files import write_text
+from openmoment.reading import check_order, read_text, to_number
 from openmoment.types import Detections
 
 COLUMNS = ("video", "start_s", "end_s", "query", "score")

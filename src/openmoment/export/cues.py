@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from openmoment.errors import FormatError
-from openmoment.export.base import check_order
+from openmoment.reading import check_order
 
 
 class Cue(NamedTuple):

@@ -7,18 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from openmoment.errors import FormatError
-from openmoment.export.base import (
-    Format,
-    Found,
-    Row,
-    check_order,
-    check_score,
-    get,
-    get_number,
-    read_json,
-    to_detections,
-)
+from openmoment.export.base import Format, Found, Row, check_score, to_detections
 from openmoment.files import write_text
+from openmoment.reading import check_order, get, get_number, read_json
 from openmoment.types import SCHEMA, Detections, Origin
 
 

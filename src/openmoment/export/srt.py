@@ -8,9 +8,10 @@ not found, and the video, are not in the file.
 import re
 from pathlib import Path
 
-from openmoment.export.base import Format, Found, Row, only_video, read_text, to_detections
+from openmoment.export.base import Format, Found, Row, only_video, to_detections
 from openmoment.export.cues import format_span, parse_cue, split_blocks
 from openmoment.files import write_text
+from openmoment.reading import read_text
 from openmoment.types import Detections
 
 

@@ -13,19 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from openmoment.errors import FormatError
-from openmoment.export.base import (
-    Format,
-    Found,
-    Row,
-    check_score,
-    only_video,
-    read_text,
-    to_detections,
-    to_number,
-)
+from openmoment.export.base import Format, Found, Row, check_score, only_video, to_detections
 from openmoment.export.cues import format_span, parse_cue, split_blocks
 from openmoment.export.json import Head, read_head, to_document
 from openmoment.files import write_text
+from openmoment.reading import read_text, to_number
 from openmoment.types import Detections
 
 _HEAD, _SCORE = "NOTE openmoment ", "NOTE score "
