@@ -18,9 +18,10 @@ from fakes import FakeEncoder
 from openmoment import leases
 from openmoment.cache import sha256
 from openmoment.errors import FeatureError, MissingWeightsError, OpenMomentError, VideoError
-from openmoment.extraction import Extracted, extract, find_videos
+from openmoment.extraction import Extracted, extract
 from openmoment.features import read_features, read_header, write_features
 from openmoment.leases import lease
+from openmoment.listing import find_videos
 
 TESTS = Path(__file__).parent
 
@@ -281,7 +282,8 @@ WORKER = """
 import sys
 from pathlib import Path
 from fakes import FakeEncoder
-from openmoment.extraction import extract, find_videos
+from openmoment.extraction import extract
+from openmoment.listing import find_videos
 
 folder, out, pause_s = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 encoder = FakeEncoder(pause_s=pause_s, log=out.with_suffix(".log"))

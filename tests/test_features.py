@@ -5,7 +5,7 @@ import pickle
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import save, save_file
+from safetensors.numpy import load_file, save, save_file
 
+from openmoment import features
 from openmoment.errors import FeatureError, RecipeError
 from openmoment.features import (
     FORMAT,
@@ -158,14 +159,23 @@ def test_a_write_that_fails_leaves_the_old_file(
     write_features(some_snippets(seed=1), path)
     before = path.read_bytes()
 
-    def fail(self: Path, content: bytes) -> None:
-        self.touch()
+    def fail(rows: np.ndarray) -> Iterator[np.ndarray]:
+        yield rows[:1]
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", fail)
+    monkeypatch.setattr(features, "blocks", fail)
     assert "No space left" in refusal(lambda: write_features(some_snippets(seed=2), path))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_library_reads_what_is_streamed(tmp_path: Path) -> None:
+    """The header is our own, the format is theirs."""
+    snippets = some_snippets(num=7, dim_in=3)
+    write_features(snippets, tmp_path / "a.safetensors")
+    tensors = load_file(tmp_path / "a.safetensors")
+    np.testing.assert_array_equal(tensors["features"], snippets.features)
+    np.testing.assert_array_equal(tensors["edges_s"], snippets.grid.edges_s)
 
 
 def test_importing_needs_neither_torch_nor_a_video_library(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import openmoment
 
 SOURCE = Path(openmoment.__file__).parent
 COLUMNS = (
-    ("types", "errors", "registry", "config", "extras", "files", "reading"),
+    ("types", "errors", "registry", "config", "extras", "files", "reading", "listing", "rows"),
     ("video", "features", "cache", "leases", "postprocess", "datasets", "evaluation", "export"),
     ("encoders", "blocks"),
     ("methods", "extraction"),  # extraction takes an encoder as a part and knows no method

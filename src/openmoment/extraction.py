@@ -6,7 +6,6 @@ recipe, is not encoded again. A process holds ``<stem>.lease`` while it works on
 others pass over it; killing a process loses at most the video that it was working on.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,11 +26,6 @@ from openmoment.files import leftovers
 from openmoment.leases import lease
 from openmoment.types import Recipe
 
-VIDEO_SUFFIXES = (
-    *(".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
-    *(".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
-)
-
 Status = Literal["made", "present", "taken", "failed"]
 
 
@@ -46,25 +40,6 @@ class Extracted:
     path: Path
     status: Status
     message: str = ""
-
-
-def find_videos(folder: Path) -> list[Path]:
-    """The video files below a folder, sorted.
-
-    Hidden files and folders are passed over, and links to folders are not followed. Raises
-    VideoError when there is none.
-    """
-    if not folder.is_dir():
-        raise VideoError(f"{folder}: no such folder.")
-    videos: list[Path] = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = [Path(parent, name) for name in names if not name.startswith(".")]
-        videos += [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
-    if not videos:
-        known = " ".join(VIDEO_SUFFIXES)
-        raise VideoError(f"{folder}: no video in this folder. Known endings: {known}.")
-    return sorted(videos)
 
 
 def extract(

@@ -21,11 +21,11 @@ import numpy as np
 from jaxtyping import Shaped
 from numpy import ndarray as Array
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from openmoment import __version__
 from openmoment.errors import FeatureError, RecipeError
 from openmoment.files import atomic_write
+from openmoment.rows import blocks, map_rows
 from openmoment.types import Recipe, SnippetGrid, Snippets
 
 FORMAT = "openmoment-features/1"
@@ -72,16 +72,30 @@ def write_features(snippets: Snippets, path: Path) -> None:
         "duration_s": snippets.duration_s,
         "version": __version__,
     }
-    tensors = {
-        "features": np.ascontiguousarray(snippets.features, dtype=np.float32),
-        "edges_s": np.ascontiguousarray(snippets.grid.edges_s, dtype=np.float64),
-    }
-    content = save(tensors, metadata={_HEADER_KEY: json.dumps(header)})
+    edges_s = np.ascontiguousarray(snippets.grid.edges_s, dtype="<f8")
     try:
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(content)
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            metadata = {_HEADER_KEY: json.dumps(header)}
+            file.write(_safetensors_head(snippets.features.shape, metadata))
+            file.write(edges_s.data)
+            for block in blocks(snippets.features):
+                file.write(np.ascontiguousarray(block, dtype="<f4").data)
     except OSError as error:
         raise FeatureError(f"{path}: cannot be written ({_one_line(error)}).") from error
+
+
+def _safetensors_head(shape: tuple[int, int], metadata: dict[str, str]) -> bytes:
+    """What comes before the numbers; the library's own writer takes them all at once."""
+    num_edges, middle = shape[0] + 1, (shape[0] + 1) * 8
+    end = middle + shape[0] * shape[1] * 4
+    table = {
+        "__metadata__": metadata,
+        "edges_s": {"dtype": "F64", "shape": [num_edges], "data_offsets": [0, middle]},
+        "features": {"dtype": "F32", "shape": list(shape), "data_offsets": [middle, end]},
+    }
+    text = json.dumps(table).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
 
 
 def read_features(path: Path, *, expected: Recipe | None = None) -> Snippets:
@@ -94,11 +108,21 @@ def read_features(path: Path, *, expected: Recipe | None = None) -> Snippets:
         header = _parse_header(file, path)
         if expected:
             check_recipe(header.recipe, expected, path)
-        features, edges_s = file.get_tensor("features"), file.get_tensor("edges_s")
+        edges_s = file.get_tensor("edges_s")
+    features = map_rows(
+        path, offset=_features_offset(path), shape=(header.num_snippets, header.dim_in)
+    )
     try:
         return Snippets(features, SnippetGrid(edges_s), header.recipe, header.duration_s)
     except FeatureError as error:
         raise FeatureError(f"{path}: {error}") from None
+
+
+def _features_offset(path: Path) -> int:
+    """Where the features begin in a file that the library has found to be sound."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return 8 + length + json.loads(file.read(length))["features"]["data_offsets"][0]
 
 
 def read_header(path: Path) -> FeatureHeader:

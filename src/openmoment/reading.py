@@ -3,9 +3,11 @@
 ``where`` names the file and the place in it, as the start of that line.
 """
 
+import gzip
 import json
 import math
 import reprlib
+import zlib
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,9 +17,14 @@ T = TypeVar("T")
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, line ends as they are. Raises FormatError."""
+    """The text of a UTF-8 file, line ends as they are; ``.gz`` is unpacked. Raises FormatError."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+        return content.decode("utf-8-sig")
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise FormatError(f"{path}: is not a whole gzip file ({error}).") from error
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:

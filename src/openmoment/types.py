@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
 from openmoment.errors import FeatureError, QueryError
+from openmoment.rows import blocks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -97,6 +98,7 @@ class Recipe:
 class Snippets:
     """One video's features on its time grid, before the encoder's visual projection.
 
+    The array may be mapped from a file; `openmoment.rows` reads it in blocks.
     Raises `FeatureError` when they are not finite, or do not match the grid.
     """
 
@@ -110,7 +112,7 @@ class Snippets:
             raise FeatureError(f"Features must be [snippets, width], got {self.features.shape}.")
         if len(self.features) != len(self.grid):
             raise FeatureError(f"{len(self.features)} features for {len(self.grid)} snippets.")
-        bad = ~np.isfinite(self.features).all(axis=1)
+        bad = np.concatenate([~np.isfinite(b).all(axis=1) for b in blocks(self.features)])
         if bad.any():
             first = int(np.flatnonzero(bad)[0])
             raise FeatureError(

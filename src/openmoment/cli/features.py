@@ -55,7 +55,8 @@ def extract_verb(
     """
     from openmoment.cache import Cache
     from openmoment.encoders import load_encoder
-    from openmoment.extraction import extract, find_videos
+    from openmoment.extraction import extract
+    from openmoment.listing import find_videos
 
     videos = [folder] if folder.is_file() else find_videos(folder)
     encoder = load_encoder(backbone)

@@ -154,7 +154,7 @@ def list_videos(video: Path) -> list[Path]:
     """The video itself, or those below a folder."""
     if not video.is_dir() or video.suffix:
         return [video]  # a folder named like a file is refused by the reader, by name
-    from openmoment.extraction import find_videos
+    from openmoment.listing import find_videos
 
     return find_videos(video)
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray as Array
 
+from openmoment.rows import RowSpool
 from openmoment.types import SnippetGrid
 
 if TYPE_CHECKING:
@@ -27,29 +28,37 @@ def encode_frames(
 
     Only ``batch`` frames are held at a time. ``advance`` hears of the seconds that are done.
     """
-    rows: list[Float[Array, "b d"]] = []
-    row_of_snippet: list[int] = []
+    spool = RowSpool()
     edges_s: list[float] = []
     end_s = 0.0
     waiting: list[UInt8[Array, "h w 3"]] = []
-    num_pictures = 0
+    times_shown: list[int] = []  # of each waiting picture
+    last: Float[Array, "1 d"] | None = None
+
+    def flush() -> Float[Array, "1 d"]:
+        encoded = encode(waiting)
+        spool.append(np.repeat(encoded, times_shown, axis=0))
+        waiting.clear()
+        times_shown.clear()
+        if advance:
+            advance(end_s)
+        return encoded[-1:]
+
     for frame in frames:
-        if num_pictures == 0 or not frame.is_repeat:
-            waiting.append(frame.rgb)
-            num_pictures += 1
-        row_of_snippet.append(num_pictures - 1)
         edges_s.append(frame.start_s)
         end_s = frame.end_s
-        if len(waiting) == batch:
-            rows.append(encode(waiting))
-            waiting = []
-            if advance:
-                advance(end_s)
+        if frame.is_repeat and waiting:
+            times_shown[-1] += 1
+        elif frame.is_repeat and last is not None:
+            spool.append(last)
+        else:
+            if len(waiting) == batch:
+                last = flush()
+            waiting.append(frame.rgb)
+            times_shown.append(1)
     if waiting:
-        rows.append(encode(waiting))
-    if advance:
-        advance(end_s)
-    return np.concatenate(rows)[row_of_snippet], SnippetGrid(np.array([*edges_s, end_s]))
+        flush()
+    return spool.to_array(), SnippetGrid(np.array([*edges_s, end_s]))
 
 
 def centre_crop(rgb: UInt8[Array, "h w 3"], side: int) -> UInt8[Array, "side side 3"]:

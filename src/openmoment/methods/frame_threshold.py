@@ -15,6 +15,7 @@ from numpy import ndarray as Array
 
 from openmoment.encoders.base import Space
 from openmoment.postprocess import runs
+from openmoment.rows import over_blocks
 from openmoment.types import Detections, Queries, Snippets
 
 
@@ -45,7 +46,7 @@ class FrameThreshold:
         texts = queries.embeddings
         if self.config.background:
             texts = np.concatenate([texts, queries.background])
-        logits = self.space.logits(snippets.features, texts)
+        logits = over_blocks(self.space.logits, snippets.features, texts)
         powers = np.exp(logits - logits.max(axis=0))
         return (powers / powers.sum(axis=0))[: len(queries)]
 

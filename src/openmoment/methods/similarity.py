@@ -19,6 +19,7 @@ from numpy import ndarray as Array
 
 from openmoment.encoders.base import Calibration, Space
 from openmoment.postprocess import nms, runs
+from openmoment.rows import over_blocks
 from openmoment.types import Detections, Queries, SnippetGrid, Snippets
 
 
@@ -59,7 +60,7 @@ class Similarity:
     def margins(self, snippets: Snippets, queries: Queries) -> Float[Array, "k t"]:
         """By how much each query beats the mean of its rivals: other queries and background."""
         texts = np.concatenate([queries.embeddings, queries.background])
-        evidence = self.space.evidence(snippets.features, texts)
+        evidence = over_blocks(self.space.evidence, snippets.features, texts)
         evidence = smooth(evidence, max(self.config.smooth_s) / snippets.grid.snippet_s)
         if len(texts) == 1:
             return evidence
@@ -79,7 +80,7 @@ class Similarity:
         grid, config = snippets.grid, self.config
         levels = exceeded_for(self.margins(snippets, queries), grid, config.presence_s)
         presence = sigmoid(levels, self.space.presence)
-        logits = self.space.logits(snippets.features, queries.embeddings)
+        logits = over_blocks(self.space.logits, snippets.features, queries.embeddings)
         scales = [smooth(logits, scale_s / grid.snippet_s) for scale_s in config.smooth_s]
         found: list[Detections] = [Detections.empty(queries.names)]
         for k in np.flatnonzero(presence >= config.min_presence):
@@ -126,7 +127,7 @@ def smooth(curves: Float[Array, "k t"], deviation: float) -> Float[Array, "k t"]
         return curves
     offsets = np.arange(-radius, radius + 1)
     kernel = np.exp(-0.5 * np.square(offsets / deviation))
-    kernel /= kernel.sum()
+    kernel = (kernel / kernel.sum()).astype(curves.dtype)
     padded = np.pad(curves, ((0, 0), (radius, radius)), mode="symmetric")
     return np.stack([np.convolve(row, kernel, mode="valid") for row in padded])
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from openmoment.encoders.base import Space
+from openmoment.rows import mean_row
 from openmoment.types import Detections, Queries, Snippets
 
 
@@ -32,7 +33,7 @@ class WholeVideo:
         self.space = space
 
     def localize(self, snippets: Snippets, queries: Queries) -> Detections:
-        logits = self.space.logits(snippets.features.mean(axis=0)[None], queries.embeddings)[:, 0]
+        logits = self.space.logits(mean_row(snippets.features)[None], queries.embeddings)[:, 0]
         powers = np.exp(logits - logits.max())
         probabilities = powers / powers.sum()
         labels = np.argsort(-probabilities, kind="stable")[: self.config.top_labels]

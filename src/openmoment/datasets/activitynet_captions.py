@@ -1,0 +1,65 @@
+"""ActivityNet Captions (Krishna et al., ICCV 2017): sentences that together tell a video.
+
+val_1 and val_2 describe mostly the same videos by other people; papers validate on the first and
+test on the second. Four training sentences do not end after they start; every published count
+leaves them out.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from openmoment.datasets.activitynet import tidy_id
+from openmoment.datasets.base import Benchmark, Layout
+from openmoment.datasets.records import Instance, Record, Records, loose_number
+from openmoment.errors import FormatError
+from openmoment.reading import get, read_json
+
+
+def _read(files: Sequence[Path]) -> Records:
+    return [record for path in files for record in _read_file(path)]
+
+
+def _read_file(path: Path) -> Records:
+    videos = read_json(path)
+    if not isinstance(videos, dict):
+        raise FormatError(f"{path}: expected an object of videos.")
+    records = []
+    for name in videos:
+        where = f"{path}: {name!r}"
+        video = get(videos, name, dict, str(path))
+        times, sentences = (
+            get(video, "timestamps", list, where),
+            get(video, "sentences", list, where),
+        )
+        if len(times) != len(sentences):
+            raise FormatError(f"{where}: {len(times)} timestamps for {len(sentences)} sentences.")
+        instances = []
+        for i, (segment, sentence) in enumerate(zip(times, sentences, strict=True)):
+            place = f"{where}.timestamps[{i}]"
+            if not isinstance(segment, list) or len(segment) != 2:
+                raise FormatError(f"{place}: expected [start, end] in seconds, got {segment!r}.")
+            start_s, end_s = map(loose_number, segment)
+            query_id = f"{path.stem}:{name}:{i}"
+            instances.append(Instance(start_s, end_s, str(sentence).strip(), place, query_id))
+        duration_s = loose_number(video.get("duration"))
+        records.append(Record(name, path.stem, duration_s, tuple(instances)))
+    return records
+
+
+ACTIVITYNET_CAPTIONS = Benchmark(
+    name="activitynet-captions",
+    title="ActivityNet Captions",
+    task="retrieval",
+    layouts=(
+        Layout(("train.json", "val_1.json", "val_2.json"), _read),
+        Layout(("val_1.json", "val_2.json"), _read),
+        Layout(("val_2.json",), _read),
+    ),
+    train_subset="train",
+    test_subset="val_2",
+    profile="activitynet-captions",
+    published_counts={"train": (10009, 37417), "val_1": (4917, 17505), "val_2": (4885, 17031)},
+    drops_empty=True,
+    tidy_id=tidy_id,
+    where_to_get="https://cs.stanford.edu/people/ranjaykrishna/densevid/",
+)

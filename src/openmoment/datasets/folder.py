@@ -1,0 +1,79 @@
+"""Your own footage: a folder with videos and one file of annotations.
+
+``annotations.json`` in ActivityNet's form, or ``annotations.csv`` with the columns video,
+start_s, end_s and label (or query, as ``openmoment find --out`` writes it), and subset if you
+want several. Ids are the names of the video files without ending. Durations that the annotations
+lack are read from the videos.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from openmoment.datasets.base import Benchmark, Layout
+from openmoment.datasets.records import (
+    Instance,
+    Record,
+    Records,
+    loose_number,
+    read_any_json,
+    read_rows,
+    with_subsets,
+)
+from openmoment.errors import FormatError, VideoError
+
+TEST = "test"
+
+
+def _read_json(files: Sequence[Path]) -> Records:
+    return with_subsets(read_any_json(files[0]), lambda record: record.subset or TEST)
+
+
+def _read_csv(files: Sequence[Path]) -> Records:
+    (path,) = files
+    videos: dict[tuple[str, str], list[Instance]] = {}
+    for line, row in read_rows(path, ("video", "start_s", "end_s")):
+        where = f"{path}, line {line}"
+        label = row.get("label") or row.get("query")
+        if not label:
+            raise FormatError(f"{where}: label is missing.")
+        times = (loose_number(row["start_s"]), loose_number(row["end_s"]))
+        key = (Path(row["video"]).stem, row.get("subset") or TEST)
+        videos.setdefault(key, []).append(Instance(*times, label, where))
+    return [
+        Record(name, subset, float("nan"), tuple(instances))
+        for (name, subset), instances in videos.items()
+    ]
+
+
+def _durations(root: Path) -> Mapping[str, float]:
+    """Of the videos in the folder; one that cannot be read has none."""
+    from openmoment.listing import find_videos
+    from openmoment.video import probe
+
+    found = {}
+    try:
+        paths = find_videos(root)
+    except VideoError:
+        return {}
+    for path in paths:
+        try:
+            found[path.stem] = probe(path).duration_s
+        except VideoError:
+            continue
+    return found
+
+
+FOLDER = Benchmark(
+    name="folder",
+    title="your folder",
+    task="detection",
+    layouts=(
+        Layout(("annotations.json",), _read_json),
+        Layout(("annotations.csv",), _read_csv),
+    ),
+    train_subset="train",
+    test_subset=TEST,
+    profile="fine",
+    durations=_durations,
+    where_to_get="See docs/evaluate_your_own.md.",
+)

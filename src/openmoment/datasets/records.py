@@ -1,0 +1,144 @@
+"""What an annotation file says, before anything is judged: the common form of all layouts.
+
+Readers keep what they find, also what is wrong with it: `lint` reports on it, and a dataset is
+built only from records without impossible times.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from openmoment.errors import FormatError
+from openmoment.reading import get, read_json, read_text
+
+
+class Instance(NamedTuple):
+    """One annotated segment, in seconds, NaN where the file has no number."""
+
+    start_s: float
+    end_s: float
+    label: str
+    """A class, or a sentence."""
+    where: str
+    """Its place in the file, for messages."""
+    query_id: str = ""
+    """Of the sentence, in moment retrieval: several windows may belong to one."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One video as a file has it. ``duration_s`` is NaN where the file does not say."""
+
+    id: str
+    subset: str
+    duration_s: float
+    instances: tuple[Instance, ...]
+
+
+Records = list[Record]
+"""A video may be in several subsets."""
+
+
+# ---------------------------------------------------------------------------------------------
+# JSON layouts
+# ---------------------------------------------------------------------------------------------
+
+
+def read_activitynet_json(path: Path) -> Records:
+    """``{"database": {id: {subset, duration, annotations: [{segment, label}]}}}``.
+
+    COIN's "annotation" is taken for "annotations", and times may be text. Raises FormatError.
+    """
+    database = get(read_json(path), "database", dict, str(path))
+    records = []
+    for name in database:
+        where = f"{path}: database[{name!r}]"
+        video = get(database, name, dict, f"{path}: database")
+        field = "annotation" if "annotation" in video else "annotations"
+        rows = get(video, field, list, where) if field in video else []
+        instances = _json_instances(rows, f"{where}.{field}")
+        subset, duration_s = str(video.get("subset", "")), loose_number(video.get("duration"))
+        records.append(Record(name, subset.lower(), duration_s, instances))
+    return records
+
+
+def read_flat_json(path: Path) -> Records:
+    """The layout of BSN and BMN: ``{id: {duration_second, annotations: [{segment, label}]}}``.
+
+    It names no subsets. Raises FormatError.
+    """
+    videos = read_json(path)
+    if not isinstance(videos, dict):
+        raise FormatError(f"{path}: expected an object of videos.")
+    records = []
+    for name in videos:
+        where = f"{path}: {name!r}"
+        video = get(videos, name, dict, str(path))
+        rows = get(video, "annotations", list, where)
+        instances = _json_instances(rows, f"{where}.annotations")
+        duration_s = loose_number(video.get("duration_second", video.get("duration")))
+        records.append(Record(name, "", duration_s, instances))
+    return records
+
+
+def read_any_json(path: Path) -> Records:
+    """One of the two layouts above, by what the file holds."""
+    content = read_json(path)
+    is_official = isinstance(content, dict) and "database" in content
+    return read_activitynet_json(path) if is_official else read_flat_json(path)
+
+
+def _json_instances(rows: list[Any], where: str) -> tuple[Instance, ...]:
+    found = []
+    for i, row in enumerate(rows):
+        place = f"{where}[{i}]"
+        segment = get(row, "segment", list, place)
+        if len(segment) != 2:
+            raise FormatError(
+                f"{place}: segment: expected [start, end] in seconds, got {segment!r}."
+            )
+        start_s, end_s = map(loose_number, segment)
+        found.append(Instance(start_s, end_s, get(row, "label", str, place), place))
+    return tuple(found)
+
+
+# ---------------------------------------------------------------------------------------------
+# Tables and lines
+# ---------------------------------------------------------------------------------------------
+
+
+def read_rows(path: Path, columns: Iterable[str] = ()) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a CSV file by its heading, with line numbers. Raises FormatError."""
+    table = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    missing = [column for column in columns if column not in (table.fieldnames or ())]
+    if missing:
+        raise FormatError(f"{path}, line 1: column {missing[0]!r} is missing.")
+    for row in table:
+        yield table.line_num, {name: cell or "" for name, cell in row.items() if name}
+
+
+def from_rows(rows: Iterable[tuple[str, Instance]], *, subset: str = "") -> Records:
+    """Records of (video id, instance) pairs, which may come in any order."""
+    videos: dict[str, list[Instance]] = {}
+    for name, instance in rows:
+        videos.setdefault(name, []).append(instance)
+    return [Record(name, subset, math.nan, tuple(found)) for name, found in videos.items()]
+
+
+def with_subsets(records: Records, subset_of: Callable[[Record], str]) -> Records:
+    """The same records, each in the subset that the function names."""
+    return [replace(record, subset=subset_of(record)) for record in records]
+
+
+def loose_number(value: Any) -> float:
+    """A number, also from text; NaN for anything else."""
+    if isinstance(value, bool):
+        return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
