@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from openmoment import __version__
-from openmoment.cli import demo, doctor, features, find, models
+from openmoment.cli import datasets, demo, doctor, features, find, models
 
 app = typer.Typer(
     name="openmoment",
@@ -19,6 +19,7 @@ app.command("demo")(demo.demo_verb)
 app.command("models")(models.models_verb)
 app.command("doctor")(doctor.doctor_verb)
 app.add_typer(features.app, name="features")
+app.add_typer(datasets.app, name="datasets")
 
 
 def _print_version(wanted: bool) -> bool:

@@ -107,13 +107,44 @@ def evaluate_columns(
     return _evaluate(predictions, scores, truth, classes, tious)
 
 
-def _evaluate(
+@dataclass(frozen=True)
+class Matching:
+    """Which prediction found which instance: all that average precision depends on.
+
+    Classes are numbers; ``ranks`` count from 1 within a class. ``holders`` gives for each
+    instance and tIoU the rank of its true positive, or ``nobody``.
+    """
+
+    prediction_labels: Int[Array, " n"]
+    prediction_videos: Int[Array, " n"]
+    ranks: Int[Array, " n"]
+    instance_labels: Int[Array, " m"]
+    instance_videos: Int[Array, " m"]
+    holders: Int[Array, "m tious"]
+    nobody: int
+
+
+def match(
+    predictions: Mapping[str, Detections],
+    truth: Mapping[str, Annotations],
+    *,
+    tious: Sequence[float],
+) -> tuple[Matching, tuple[str, ...], tuple[str, ...]]:
+    """The matching behind `evaluate_detection`, the class names and the video ids."""
+    videos = {video: i for i, video in enumerate(dict.fromkeys([*truth, *predictions]))}
+    classes = _class_names(truth)
+    true, _ = _columns(truth, videos, classes)
+    predicted, scores = _columns(predictions, videos, classes)
+    return _match(predicted, scores, true, len(classes), tious), classes, tuple(videos)
+
+
+def _match(
     predictions: Columns,
     scores: Float[Array, " n"],
     truth: Columns,
-    classes: Sequence[str],
+    num_classes: int,
     tious: Sequence[float],
-) -> DetectionResult:
+) -> Matching:
     if len(truth) == 0:
         raise FormatError("The ground truth holds no instance. Check the subset and the classes.")
     num_videos = 1 + int(max(truth.videos.max(), predictions.videos.max(initial=0)))
@@ -127,15 +158,35 @@ def _evaluate(
         group[order],
         min_tiou=min(tious),
     )
-    ranks = _ranks(predictions.labels, scores, len(classes))
+    ranks = _ranks(predictions.labels, scores, num_classes)
     nobody = len(predictions) + 1
-    present, num_instances = np.unique(truth.labels, return_counts=True)
-    class_ends = np.cumsum(num_instances)[:-1]
+    holders = [
+        matched(pairs, ranks, tiou, num_instances=len(truth), nobody=nobody) for tiou in tious
+    ]
+    return Matching(
+        predictions.labels,
+        predictions.videos,
+        ranks,
+        truth.labels[order],
+        truth.videos[order],
+        np.stack(holders, axis=1),
+        nobody,
+    )
+
+
+def _evaluate(
+    predictions: Columns,
+    scores: Float[Array, " n"],
+    truth: Columns,
+    classes: Sequence[str],
+    tious: Sequence[float],
+) -> DetectionResult:
+    matching = _match(predictions, scores, truth, len(classes), tious)
+    present, num_instances = np.unique(matching.instance_labels, return_counts=True)
     ap = np.zeros((len(present), len(tious)))
-    for j, tiou in enumerate(tious):
-        holders = matched(pairs, ranks, tiou, num_instances=len(truth), nobody=nobody)
-        for i, holder in enumerate(np.split(holders, class_ends)):
-            ap[i, j] = _average_precision(np.sort(holder[holder < nobody]), len(holder))
+    for i, holders in enumerate(np.split(matching.holders, np.cumsum(num_instances)[:-1])):
+        for j, holder in enumerate(holders.T):
+            ap[i, j] = _average_precision(np.sort(holder[holder < matching.nobody]), len(holder))
     return DetectionResult(tuple(tious), tuple(classes[int(i)] for i in present), ap, num_instances)
 
 
