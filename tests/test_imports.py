@@ -15,7 +15,7 @@ COLUMNS = (
     ("video", "features", "cache", "leases", "postprocess", "datasets", "evaluation", "export"),
     ("encoders", "blocks"),
     ("methods", "extraction"),  # extraction takes an encoder as a part and knows no method
-    ("pipeline", "training", "report", "demo"),
+    ("pipeline", "training", "report", "demo", "experiment"),
     ("cli", "server", "archive"),
 )
 COLUMN_OF = {part: i for i, parts in enumerate(COLUMNS) for part in parts}

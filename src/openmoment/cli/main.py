@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from openmoment import __version__
-from openmoment.cli import datasets, demo, doctor, features, find, models
+from openmoment.cli import compare, datasets, demo, doctor, evaluate, features, find, models
 
 app = typer.Typer(
     name="openmoment",
@@ -15,6 +15,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("find")(find.find_verb)
+app.command("evaluate")(evaluate.evaluate_verb)
+app.command("compare")(compare.compare_verb)
 app.command("demo")(demo.demo_verb)
 app.command("models")(models.models_verb)
 app.command("doctor")(doctor.doctor_verb)

@@ -133,9 +133,11 @@ def zero_shot(
     its subset, and only these instances count. ``generalized`` lets all classes be candidates,
     and evaluates all of them. By ``rule`` the conventions of the reference codes:
 
-    - ``t3al`` evaluates the videos of all subsets;
+    - ``t3al`` is ours but for the videos, which are those of all subsets: say so by
+      ``eval_subset="validation+test"``;
     - ``gap`` drops instances shorter than a second, on THUMOS14 than 1/256 of their video;
-    - ``stale`` keeps of each video its last instance, if that takes more than 6 % of it.
+    - ``stale`` knows of each video its last instance alone, and only if that takes more than 6 %
+      of it; the ground truth of the test videos that are left is whole, as its evaluator reads it.
 
     Raises FormatError when an unseen name is no class, and when no video is left to test.
     """
@@ -144,10 +146,13 @@ def zero_shot(
         raise UnknownNameError("class", unknown[0], list(dataset.class_names))
     unseen_names = tuple(name for name in dataset.class_names if name in unseen)
     seen_names = tuple(name for name in dataset.class_names if name not in unseen)
-    subset = eval_subset or (_all_subsets(dataset) if rule == "t3al" else dataset.test_subset)
+    subset = eval_subset or dataset.test_subset
     evaluated = dataset.class_names if generalized else unseen_names
     train = dataset.subset(dataset.train_subset) if dataset.train_subset in dataset.subsets else {}
     test = _with_classes(dataset, dataset.subset(subset), evaluated, rule)
+    if rule == "stale":
+        whole = _with_classes(dataset, dataset.subset(subset), evaluated, "openmoment")
+        test = {video: whole[video] for video in test}
     if not test:
         raise FormatError(f"{dataset.name}: no video of the subset {subset!r} has these classes.")
     return ZeroShot(
@@ -157,10 +162,6 @@ def zero_shot(
         seen=seen_names,
         unseen=unseen_names,
     )
-
-
-def _all_subsets(dataset: Dataset) -> str:
-    return "+".join((dataset.train_subset, dataset.test_subset))
 
 
 def _with_classes(

@@ -174,12 +174,12 @@ def read_result(path: Path) -> Result:
     card = get(document, "card", dict, str(file))
     splits = get(document, "splits", list, str(file))
     try:
-        lists = {name: tuple(v) for name, v in card.items() if isinstance(v, list)}
-        return Result(Card(**(card | lists)), tuple(_read_split(split) for split in splits))
+        values: dict[str, Any] = {
+            n: tuple(v) if isinstance(v, list) else v for n, v in card.items()
+        }
+        return Result(Card(**values), tuple(_read_split(split) for split in splits))
     except (TypeError, KeyError, ValueError) as error:
-        raise FormatError(
-            f"{file}: is not a result that this version can read ({error})."
-        ) from error
+        raise FormatError(f"{file}: no result that this version can read ({error}).") from error
 
 
 def _read_split(split: dict[str, Any]) -> SplitScore:

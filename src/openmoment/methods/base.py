@@ -1,5 +1,6 @@
 """What a method owes: detections from snippets and queries. It opens no file and no video."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Float
@@ -14,6 +15,8 @@ class Method(Protocol):
     """Made from its settings and the space that its features and texts live in."""
 
     Config: ClassVar[type]
+    RANKING: ClassVar[Mapping[str, object]]
+    """Settings with which it ranks everything it proposes, as mAP wants, and decides nothing."""
     config: Any
 
     def __init__(self, config: Any, space: Space) -> None: ...

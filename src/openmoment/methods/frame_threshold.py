@@ -7,7 +7,9 @@ the released code: the last frame of a run counts, so that runs of one frame sur
 Axes: k queries, t snippets, n runs.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -36,6 +38,7 @@ class FrameThreshold:
     """Runs of frames whose best query is probable enough."""
 
     Config = FrameThresholdConfig
+    RANKING: ClassVar[Mapping[str, object]] = {}
 
     def __init__(self, config: FrameThresholdConfig, space: Space) -> None:
         self.config = config

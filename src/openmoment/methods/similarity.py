@@ -11,7 +11,9 @@ beat its rivals, the other queries and a bank of everyday actions, to count as p
 Axes: k queries, m background prompts, t snippets, n segments.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -50,6 +52,7 @@ class Similarity:
     """Smoothed similarity curves, cut at thresholds, for the queries that are present."""
 
     Config = SimilarityConfig
+    RANKING: ClassVar[Mapping[str, object]] = {"min_presence": 0.0, "min_score": 0.0}
 
     def __init__(self, config: SimilarityConfig, space: Space) -> None:
         self.config = config

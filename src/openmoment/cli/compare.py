@@ -1,0 +1,85 @@
+"""openmoment compare: results side by side, and whether they differ by more than chance."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from openmoment.cli.console import Json, print_json, verb
+from openmoment.cli.evaluate import Form, FormOption
+from openmoment.errors import ConfigError
+
+if TYPE_CHECKING:
+    from openmoment.evaluation.compare import Difference
+    from openmoment.evaluation.result import Result
+
+
+class Over(StrEnum):
+    AUTO = "auto"
+    SPLITS = "splits"
+    VIDEOS = "videos"
+
+
+@verb
+def compare_verb(
+    results: Annotated[
+        list[Path],
+        typer.Argument(metavar="RESULT...", help="Folders that evaluate --out wrote."),
+    ],
+    over: Annotated[
+        Over, typer.Option(help="What the bootstrap resamples; auto: splits, videos if one split.")
+    ] = Over.AUTO,
+    form: FormOption = Form.TEXT,
+    as_json: Json = False,
+) -> None:
+    """Put results in one table, with published ones, and test each against the first.
+
+    Refuses results that were not made by one protocol, and says which field differs.
+    """
+    from openmoment.cli.result_text import describe
+    from openmoment.evaluation.compare import require_alike
+    from openmoment.evaluation.published import published_beside
+    from openmoment.evaluation.result import read_result
+    from openmoment.evaluation.tables import comparison_table, render
+
+    if len({path.resolve() for path in results}) < len(results):
+        raise ConfigError("A result is given twice.")
+    found = {str(path): read_result(path) for path in results}
+    require_alike(found)
+    first = next(iter(found.values()))
+    differences = {str(path): _difference(path, results[0], found, over) for path in results[1:]}
+    if as_json:
+        print_json(
+            {
+                "results": {name: result.to_dict() for name, result in found.items()},
+                "differences": {name: vars(value) for name, value in differences.items()},
+            }
+        )
+        return
+    published = published_beside(first.card.dataset, first.card.setting)
+    typer.echo(describe(first) + "\n")
+    typer.echo(render(*comparison_table(list(found.items()), published), form.value))
+    for name, difference in differences.items():
+        typer.echo("\n" + _say(name, str(results[0]), difference))
+
+
+def _difference(path: Path, first: Path, found: "dict[str, Result]", over: Over) -> "Difference":
+    from openmoment.evaluation.compare import over_splits, over_videos
+    from openmoment.evaluation.kept import read_kept
+
+    a, b = found[str(path)], found[str(first)]
+    if over is Over.SPLITS or (over is Over.AUTO and len(a.splits) > 1):
+        return over_splits(a, b)
+    files = [[read_kept(folder, split.name) for split in a.splits] for folder in (path, first)]
+    return over_videos(*files, tious=a.card.tious)
+
+
+def _say(name: str, first: str, difference: "Difference") -> str:
+    low, high = difference.low_high
+    verdict = "a clear difference" if difference.is_clear else "no clear difference"
+    return (
+        f"{name} against {first}: average mAP {100 * difference.difference:+.1f}, 95 % of "
+        f"{difference.num_samples} resamplings of {difference.over} between {100 * low:+.1f} and "
+        f"{100 * high:+.1f}: {verdict}."
+    )

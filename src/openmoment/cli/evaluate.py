@@ -1,0 +1,252 @@
+"""openmoment evaluate: score a prediction file, or a method over a dataset."""
+
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from openmoment.cli.console import Backbone, Json, print_json, progress_bar, say, verb
+from openmoment.errors import ConfigError
+
+if TYPE_CHECKING:
+    from openmoment.datasets.base import Dataset
+    from openmoment.evaluation.protocol import Protocol
+    from openmoment.evaluation.result import Result
+    from openmoment.experiment import Run, SnippetSource
+
+
+class Form(StrEnum):
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    LATEX = "latex"
+    CSV = "csv"
+
+
+class RuleChoice(StrEnum):
+    OPENMOMENT = "openmoment"
+    GAP = "gap"
+    T3AL = "t3al"
+    STALE = "stale"
+
+
+_EVERY_SPLIT = "all"
+_OWN = "folder"
+
+FormOption = Annotated[Form, typer.Option("--format", help="Of the tables.")]
+
+
+@verb
+def evaluate_verb(
+    predictions: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[PRED]",
+            help="A prediction file, or a folder with one file a split: 0.json, 1.json …",
+            show_default=False,
+        ),
+    ] = None,
+    gt: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The ground truth: one annotation file.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="openmoment datasets list; by default as --profile."),
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The dataset's annotations, for --dataset.")
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="tIoUs: thumos14, activitynet or fine (0.1 to 0.7)."),
+    ] = None,
+    subset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="By default the one that papers test on.")
+    ] = None,
+    setting: Annotated[
+        str, typer.Option(metavar="NAME", help="75-25 or 50-50: only unseen classes; or all.")
+    ] = "all",
+    splits: Annotated[
+        str, typer.Option(metavar="LIST", help="Which of the ten, such as 0,1,2.")
+    ] = _EVERY_SPLIT,
+    rule: Annotated[
+        RuleChoice, typer.Option(help="By whose convention videos and instances are kept.")
+    ] = RuleChoice.OPENMOMENT,
+    generalized: Annotated[
+        bool, typer.Option("--generalized", help="All classes are candidates, not only unseen.")
+    ] = False,
+    exclude: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="A named list of videos to leave out.",
+            show_default="none for a file, default for a method",
+        ),
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Run this method: openmoment models.")
+    ] = None,
+    backbone: Backbone = "auto",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; repeatable."),
+    ] = None,
+    features: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Feature files of the videos.")
+    ] = None,
+    videos: Annotated[Path | None, typer.Option(metavar="DIR", help="The videos.")] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Leave out videos that are not there.")
+    ] = False,
+    text_check: Annotated[
+        bool,
+        typer.Option("--text-check", help="Ask again with exchanged names and with nonsense."),
+    ] = False,
+    external_scores: Annotated[
+        str, typer.Option(metavar="TEXT", help="Scores of others that PRED is made with.")
+    ] = "none",
+    only_predicted: Annotated[
+        bool,
+        typer.Option("--only-predicted", help="Count only videos with predictions."),
+    ] = False,
+    review: Annotated[
+        float | None,
+        typer.Option(metavar="RECALL", help="What reviewing costs at this recall, such as 0.8."),
+    ] = None,
+    diagnose: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write a page of what goes wrong.")
+    ] = None,
+    classes: Annotated[bool, typer.Option("--classes", help="Print each class's AP.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep result, predictions and ground truth.")
+    ] = None,
+    form: FormOption = Form.TEXT,
+    as_json: Json = False,
+) -> None:
+    """Score a prediction file, or run and score a method over a dataset.
+
+    openmoment evaluate PRED.json --gt GT.json --profile thumos14
+
+    openmoment evaluate --method similarity --dataset thumos14 --root DIR --features DIR
+    """
+    from openmoment.cli.result_text import Report
+    from openmoment.evaluation.kept import keep
+    from openmoment.evaluation.protocol import Protocol
+
+    if (predictions is None) == (method is None):
+        raise ConfigError("Give a prediction file to score, or --method NAME to run one.")
+    exclusions = exclude or ("none" if predictions else "default")
+    data = _load(gt, dataset, root, profile, exclusions)
+    protocol = Protocol(data, setting, _numbers(splits), rule.value, subset, generalized)
+    checks: dict[str, Result] = {}
+    if predictions:
+        if text_check:
+            raise ConfigError(
+                "--text-check runs a method; a prediction file cannot be asked again."
+            )
+        run = _score_predictions(predictions, protocol, external_scores, only_predicted)
+    else:
+        assert method
+        source = _source(method, backbone, set_ or [], features, videos)
+        run = _run(protocol, source, allow_missing)
+        checks = _check_text(protocol, source, run.result) if text_check else {}
+    report = Report(run, checks, review, diagnose)
+    if out:
+        keep(run.result, run.predictions, run.truth, out)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        report.show(form.value, with_classes=classes)
+    if out:
+        say(f"Result, predictions and ground truth are in {out}.")
+
+
+def _load(
+    gt: Path | None, name: str | None, root: Path | None, profile: str | None, exclude: str
+) -> "Dataset":
+    """The dataset from ``--gt`` or ``--root``, with the tIoUs of ``--profile``."""
+    from openmoment.datasets import DATASETS, load_dataset
+    from openmoment.errors import UnknownNameError
+    from openmoment.evaluation.detection import PROFILES
+
+    if profile is not None and profile not in PROFILES:
+        raise UnknownNameError("profile", profile, list(PROFILES))
+    if gt is None and root is None:
+        raise ConfigError("Say where the ground truth is: --gt FILE, or --dataset NAME --root DIR.")
+    name = name or (profile if profile and profile in DATASETS else _OWN)
+    folder = root or (gt.parent if gt else Path())
+    data = load_dataset(name, folder, annotations=gt, exclude=exclude)
+    if name == _OWN and len(data.subsets) == 1:
+        data = replace(data, test_subset=next(iter(data.subsets)))
+    return replace(data, profile=profile or data.profile)
+
+
+def _numbers(splits: str) -> tuple[int, ...]:
+    if splits == _EVERY_SPLIT:
+        return ()
+    try:
+        return tuple(sorted({int(part) for part in splits.split(",")}))
+    except ValueError:
+        raise ConfigError(
+            f"--splits: expected numbers such as 0,1,2 or all, got {splits!r}."
+        ) from None
+
+
+def _score_predictions(
+    path: Path, protocol: "Protocol", external_scores: str, only_predicted: bool
+) -> "Run":
+    from openmoment.evaluation.kept import read_predictions, split_file
+    from openmoment.evaluation.protocol import ALL_CLASSES, score_files
+    from openmoment.experiment import Run
+
+    if path.is_dir():
+        files = {str(i): split_file(path, i) for i in protocol.splits}
+    else:
+        files = {ALL_CLASSES: path}
+    predictions = {name: read_predictions(file) for name, file in files.items()}
+    result, truth = score_files(
+        protocol,
+        predictions,
+        method=path.name,
+        external_scores=external_scores,
+        only_predicted=only_predicted,
+    )
+    by_split = {name: predictions.get(name, predictions.get(ALL_CLASSES, {})) for name in truth}
+    return Run(result, by_split, truth)
+
+
+def _source(
+    method: str,
+    backbone: str,
+    assignments: list[str],
+    features: Path | None,
+    videos: Path | None,
+) -> "SnippetSource":
+    from openmoment.config import parse_assignments
+    from openmoment.experiment import SnippetSource
+    from openmoment.methods import METHODS
+    from openmoment.pipeline import load_pipeline
+
+    settings = {**METHODS[method].RANKING, **parse_assignments(assignments)}
+    return SnippetSource(load_pipeline(backbone, method, settings=settings), features, videos)
+
+
+def _run(protocol: "Protocol", source: "SnippetSource", allow_missing: bool) -> "Run":
+    from openmoment.experiment import run
+
+    with progress_bar(source.pipeline.method_name) as advance:
+        return run(protocol, source, allow_missing=allow_missing, advance=advance)
+
+
+def _check_text(
+    protocol: "Protocol", source: "SnippetSource", result: "Result"
+) -> dict[str, "Result"]:
+    from openmoment.experiment import run, text_checks
+
+    found = {}
+    for name, rename in text_checks().items():
+        with progress_bar(name) as advance:
+            again = run(protocol, source, allow_missing=True, rename=rename, advance=advance)
+        found[name] = again.result
+    return found

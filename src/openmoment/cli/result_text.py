@@ -1,0 +1,106 @@
+"""What openmoment evaluate says about one run: text for people, JSON for programs."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from openmoment.evaluation.protocol import score_split, whole_video_with_true_labels
+from openmoment.evaluation.published import published_beside
+from openmoment.evaluation.result import AVERAGE, Result
+from openmoment.evaluation.tables import (
+    TableFormat,
+    classes_table,
+    comparison_table,
+    render,
+    splits_note,
+    splits_table,
+)
+
+if TYPE_CHECKING:
+    from openmoment.experiment import Run
+
+
+class Report:
+    """Everything that is printed about one run."""
+
+    def __init__(
+        self,
+        run: "Run",
+        checks: Mapping[str, Result],
+        review: float | None,
+        page: Path | None,
+    ) -> None:
+        self.run, self.checks, self.page = run, checks, page
+        self.oracle = _oracle(run) if run.result.card.dataset == "activitynet" else None
+
+    def to_dict(self) -> dict[str, Any]:
+        card = self.run.result.card
+        document = self.run.result.to_dict()
+        if self.checks:
+            document["text_check"] = {name: check.mean for name, check in self.checks.items()}
+        if self.oracle:
+            document["whole_video_true_labels"] = self.oracle.mean
+        document["published_percent"] = [
+            {**vars(row), "percent": dict(row.percent), "note": row.note}
+            for row in published_beside(card.dataset, card.setting)
+        ]
+        return document
+
+    def show(self, form: TableFormat, *, with_classes: bool) -> None:
+        result = self.run.result
+        typer.echo(describe(result) + "\n")
+        typer.echo(render(*splits_table(result), form))
+        if with_classes:
+            typer.echo("\n" + render(*classes_table(result), form))
+        rows = [("this result", result)]
+        rows += list(self.checks.items())
+        if self.oracle:
+            rows.append(("whole video, true labels (oracle)", self.oracle))
+        published = published_beside(result.card.dataset, result.card.setting)
+        if len(rows) > 1 or published:
+            typer.echo("\n" + render(*comparison_table(rows, published), form))
+        if self.checks:
+            typer.echo("\n" + "\n".join(_drops(result, self.checks)))
+
+
+def describe(result: Result) -> str:
+    """One line: what was evaluated, by which protocol."""
+    card = result.card
+    parts = [f"{card.method} on {card.dataset} {card.subset}"]
+    if card.splits:
+        parts.append(f"unseen classes of {card.setting}, {splits_note(result)}")
+    parts.append(f"{sum(split.num_videos for split in result.splits)} videos")
+    parts.append(f"{sum(sum(split.num_instances) for split in result.splits)} instances")
+    if card.excluded:
+        parts.append(f"without {', '.join(card.excluded)}")
+    if card.missing:
+        parts.append(f"{len(card.missing)} videos missing")
+    if card.rule != "openmoment":
+        parts.append(f"by the rule of {card.rule}")
+    return "; ".join(parts) + ". In percent:"
+
+
+def _drops(result: Result, checks: Mapping[str, Result]) -> list[str]:
+    own = result.mean[AVERAGE]
+    lines = []
+    for name, check in checks.items():
+        other = check.mean[AVERAGE]
+        kept = other / own if own else 1.0
+        verdict = "it reads its text" if kept < 0.5 else "it does not seem to read its text"
+        lines.append(
+            f"{name}: average mAP {100 * own:.1f} becomes {100 * other:.1f} "
+            f"({100 * kept:.0f} % is left): {verdict}."
+        )
+    return lines
+
+
+def _oracle(run: "Run") -> Result:
+    card = replace(run.result.card, method="whole_video", settings={}, backbone="")
+    scores = [
+        score_split(name, whole_video_with_true_labels(truth), truth, card.tious)
+        for name, truth in run.truth.items()
+    ]
+    return Result(card, tuple(scores))

@@ -1,0 +1,172 @@
+"""A method over a dataset: features in, predictions and a result with its card out.
+
+Features come from feature files or are made from videos once, and serve every split; words are
+encoded once per set of names. Does the method read its text at all? `text_check` asks with the
+names exchanged and with nonsense.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from openmoment.config import to_table
+from openmoment.datasets.base import prompt_name
+from openmoment.errors import FeatureError
+from openmoment.evaluation.protocol import Protocol, score_split
+from openmoment.evaluation.result import Result
+from openmoment.features import IMPORTED, SUFFIX, read_features
+from openmoment.listing import find_videos
+from openmoment.pipeline import Pipeline
+from openmoment.types import Annotations, Detections, Snippets
+
+Advance = Callable[[float, float], None]
+"""Hears (videos done, videos in all)."""
+Rename = Callable[[Sequence[str]], tuple[str, ...]]
+"""From the names to ask for to others, in the same order."""
+
+_CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
+
+
+@dataclass(frozen=True)
+class SnippetSource:
+    """Where a video's snippets come from, by its id: a folder of feature files, or of videos."""
+
+    pipeline: Pipeline
+    features: Path | None = None
+    videos: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.features is None) == (self.videos is None):
+            raise FeatureError("Say where features come from: --features DIR or --videos DIR.")
+        for folder in (self.features, self.videos):
+            if folder and not folder.is_dir():
+                raise FeatureError(f"{folder}: no such folder.")
+
+    def paths(self) -> dict[str, Path]:
+        """The files at hand by id, with and without ``v_``."""
+        if self.features:
+            files = sorted(self.features.glob(f"*{SUFFIX}"))
+        else:
+            assert self.videos
+            files = find_videos(self.videos)
+        found = {path.stem: path for path in files}
+        return {stem.removeprefix("v_"): path for stem, path in found.items()} | found
+
+    def load(self, path: Path) -> Snippets:
+        """Raises FeatureError, RecipeError, VideoError."""
+        if self.videos:
+            return self.pipeline.snippets(path)
+        snippets = read_features(path)
+        encoder, recipe = self.pipeline.encoder, snippets.recipe
+        if recipe.encoder != encoder.name or recipe.fingerprint not in (
+            encoder.fingerprint,
+            IMPORTED,
+        ):
+            raise FeatureError(
+                f"{path}: made by {recipe.encoder} (fingerprint {recipe.fingerprint}), asked for "
+                f"{encoder.name} ({encoder.fingerprint}). Extract again, or choose that backbone."
+            )
+        return snippets
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of it: the result, and of each split the predictions and the ground truth."""
+
+    result: Result
+    predictions: Mapping[str, Mapping[str, Detections]]
+    truth: Mapping[str, Mapping[str, Annotations]]
+
+
+def run(
+    protocol: Protocol,
+    source: SnippetSource,
+    *,
+    allow_missing: bool = False,
+    rename: Rename = tuple,
+    seed: int | None = None,
+    advance: Advance | None = None,
+) -> Run:
+    """Localize the candidate classes in every test video of every split, and score it.
+
+    Raises FeatureError for videos without features, unless ``allow_missing``: then they are left
+    out of the ground truth, and the card lists them.
+    """
+    pipeline, parts, paths = source.pipeline, protocol.parts(), source.paths()
+    missing = sorted({v for part in parts.values() for v in part.test if v not in paths})
+    if missing and not allow_missing:
+        raise FeatureError(
+            f"{len(missing)} test videos have no file, the first is {missing[0]!r}. Add them, or "
+            "declare them missing with --allow-missing."
+        )
+    truth = {
+        name: {v: true for v, true in part.test.items() if v in paths}
+        for name, part in parts.items()
+    }
+    total, done, start = sum(map(len, truth.values())), 0, time.perf_counter()
+    predictions: dict[str, dict[str, Detections]] = {}
+    scores = []
+    for name, part in parts.items():
+        asked = rename([prompt_name(candidate) for candidate in part.candidates])
+        queries = pipeline.queries(asked)
+        predictions[name] = {}
+        for video in truth[name]:
+            snippets = source.load(paths[video])
+            found = pipeline.localize(snippets, queries, video=video)
+            predictions[name][video] = replace(found, names=part.candidates)
+            done += 1
+            if advance:
+                advance(done, total)
+        if not truth[name]:
+            raise FeatureError(f"Split {name} has no test video with features.")
+        scores.append(score_split(name, predictions[name], truth[name], protocol.tious))
+    card = protocol.card(
+        method=pipeline.method_name,
+        settings=to_table(pipeline.method.config),
+        backbone=pipeline.encoder.name,
+        fingerprint=pipeline.encoder.fingerprint,
+        fps=pipeline.fps,
+        missing=tuple(missing),
+        seed=seed,
+        seconds=round(time.perf_counter() - start, 1),
+    )
+    return Run(Result(card, tuple(scores)), predictions, truth)
+
+
+# ---------------------------------------------------------------------------------------------
+# Does it read its text?
+# ---------------------------------------------------------------------------------------------
+
+
+def text_checks(seed: int = 0) -> Mapping[str, Rename]:
+    """The two ways to take the meaning out of the names; the answers count for the true ones."""
+    return {
+        "names exchanged": lambda names: exchanged(names, seed),
+        "nonsense words": lambda names: nonsense(len(names), seed),
+    }
+
+
+def exchanged(names: Sequence[str], seed: int) -> tuple[str, ...]:
+    """The same names in another order, none of them where it was; needs at least two."""
+    order = np.random.default_rng(seed).permutation(len(names))
+    moved = np.empty(len(names), dtype=np.int64)
+    moved[order] = np.roll(order, 1)
+    return tuple(names[i] for i in moved.tolist())
+
+
+def nonsense(number: int, seed: int) -> tuple[str, ...]:
+    """So many different words that can be said and mean nothing."""
+    return tuple(_words(number, np.random.default_rng(seed)))
+
+
+def _words(number: int, rng: np.random.Generator) -> Iterator[str]:
+    seen: set[str] = set()
+    while len(seen) < number:
+        syllables = [rng.choice(list(_CONSONANTS)) + rng.choice(list(_VOWELS)) for _ in range(3)]
+        word = "".join(syllables) + str(rng.choice(list(_CONSONANTS)))
+        if word not in seen:
+            seen.add(word)
+            yield word
