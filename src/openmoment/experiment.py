@@ -15,12 +15,12 @@ import numpy as np
 from openmoment.config import to_table
 from openmoment.datasets.base import prompt_name
 from openmoment.errors import FeatureError
-from openmoment.evaluation.protocol import Protocol, score_split
+from openmoment.evaluation.protocol import Protocol, Run, score_split
 from openmoment.evaluation.result import Result
 from openmoment.features import IMPORTED, SUFFIX, read_features
 from openmoment.listing import find_videos
 from openmoment.pipeline import Pipeline
-from openmoment.types import Annotations, Detections, Snippets
+from openmoment.types import Detections, Snippets
 
 Advance = Callable[[float, float], None]
 """Hears (videos done, videos in all)."""
@@ -70,15 +70,6 @@ class SnippetSource:
                 f"{encoder.name} ({encoder.fingerprint}). Extract again, or choose that backbone."
             )
         return snippets
-
-
-@dataclass(frozen=True)
-class Run:
-    """What came of it: the result, and of each split the predictions and the ground truth."""
-
-    result: Result
-    predictions: Mapping[str, Mapping[str, Detections]]
-    truth: Mapping[str, Mapping[str, Annotations]]
 
 
 def run(

@@ -12,9 +12,9 @@ from openmoment.errors import ConfigError
 
 if TYPE_CHECKING:
     from openmoment.datasets.base import Dataset
-    from openmoment.evaluation.protocol import Protocol
+    from openmoment.evaluation.protocol import Protocol, Run
     from openmoment.evaluation.result import Result
-    from openmoment.experiment import Run, SnippetSource
+    from openmoment.experiment import SnippetSource
 
 
 class Form(StrEnum):
@@ -198,22 +198,21 @@ def _score_predictions(
 ) -> "Run":
     from openmoment.evaluation.kept import read_predictions, split_file
     from openmoment.evaluation.protocol import ALL_CLASSES, score_files
-    from openmoment.experiment import Run
 
     if path.is_dir():
         files = {str(i): split_file(path, i) for i in protocol.splits}
     else:
         files = {ALL_CLASSES: path}
-    predictions = {name: read_predictions(file) for name, file in files.items()}
-    result, truth = score_files(
+    run = score_files(
         protocol,
-        predictions,
+        {name: read_predictions(file) for name, file in files.items()},
         method=path.name,
         external_scores=external_scores,
         only_predicted=only_predicted,
     )
-    by_split = {name: predictions.get(name, predictions.get(ALL_CLASSES, {})) for name in truth}
-    return Run(result, by_split, truth)
+    if run.num_aside:
+        say(f"{run.num_aside} predictions are in videos that are not evaluated; they do not count.")
+    return run
 
 
 def _source(

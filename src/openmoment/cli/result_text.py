@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
-from openmoment.evaluation.protocol import score_split, whole_video_with_true_labels
+from openmoment.evaluation.protocol import Run, score_split, whole_video_with_true_labels
 from openmoment.evaluation.published import published_beside
 from openmoment.evaluation.result import AVERAGE, Result
 from openmoment.evaluation.tables import (
@@ -19,16 +19,13 @@ from openmoment.evaluation.tables import (
     splits_table,
 )
 
-if TYPE_CHECKING:
-    from openmoment.experiment import Run
-
 
 class Report:
     """Everything that is printed about one run."""
 
     def __init__(
         self,
-        run: "Run",
+        run: Run,
         checks: Mapping[str, Result],
         review: float | None,
         page: Path | None,
@@ -97,7 +94,7 @@ def _drops(result: Result, checks: Mapping[str, Result]) -> list[str]:
     return lines
 
 
-def _oracle(run: "Run") -> Result:
+def _oracle(run: Run) -> Result:
     card = replace(run.result.card, method="whole_video", settings={}, backbone="")
     scores = [
         score_split(name, whole_video_with_true_labels(truth), truth, card.tious)

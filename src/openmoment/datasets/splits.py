@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from numpy import ndarray as Array
 
 from openmoment.datasets.base import Dataset
@@ -171,29 +171,22 @@ def _with_classes(
     wanted = np.array([name in names for name in dataset.class_names])
     kept = {}
     for video, annotations in videos.items():
-        if rule == "stale":
-            annotations = _last_if_long(annotations)
-        chosen = wanted[annotations.labels]
-        if rule == "gap":
-            lengths = annotations.segments[:, 1] - annotations.segments[:, 0]
-            is_thumos = dataset.name == "thumos14"
-            shortest = (
-                annotations.duration_s / _GAP_THUMOS_SNIPPETS if is_thumos else _GAP_MIN_LENGTH_S
-            )
-            chosen &= lengths >= shortest
+        chosen = wanted[annotations.labels] & _known_to(rule, dataset.name, annotations)
         if chosen.any():
             kept[video] = _of(annotations, chosen)
     return kept
 
 
-def _last_if_long(annotations: Annotations) -> Annotations:
-    is_last = np.arange(len(annotations)) == len(annotations) - 1
-    is_long = _lengths(annotations) > _STALE_MIN_SHARE * annotations.duration_s
-    return _of(annotations, is_last & is_long)
-
-
-def _lengths(annotations: Annotations) -> Float[Array, " n"]:
-    return annotations.segments[:, 1] - annotations.segments[:, 0]
+def _known_to(rule: Rule, dataset: str, annotations: Annotations) -> Bool[Array, " n"]:
+    """Which instances a reference code keeps, whatever their class."""
+    lengths = annotations.segments[:, 1] - annotations.segments[:, 0]
+    if rule == "stale":
+        is_last = np.arange(len(annotations)) == len(annotations) - 1
+        return is_last & (lengths > _STALE_MIN_SHARE * annotations.duration_s)
+    if rule == "gap":
+        snippet_s = annotations.duration_s / _GAP_THUMOS_SNIPPETS
+        return lengths >= (snippet_s if dataset == "thumos14" else _GAP_MIN_LENGTH_S)
+    return np.ones(len(annotations), dtype=bool)
 
 
 def _of(annotations: Annotations, chosen: Bool[Array, " n"]) -> Annotations:

@@ -122,6 +122,17 @@ def score_split(
     return SplitScore.of(name, scores, truth, predictions)
 
 
+@dataclass(frozen=True)
+class Run:
+    """A result, and of each split what was scored against what."""
+
+    result: Result
+    predictions: Mapping[str, Mapping[str, Detections]]
+    truth: Mapping[str, Mapping[str, Annotations]]
+    num_aside: int = 0
+    """Predictions that no split counts: see `in_scope`."""
+
+
 def score_files(
     protocol: Protocol,
     predictions: Mapping[str, Mapping[str, Detections]],
@@ -129,24 +140,31 @@ def score_files(
     method: str,
     external_scores: str = "none",
     only_predicted: bool = False,
-) -> tuple[Result, dict[str, Mapping[str, Annotations]]]:
+) -> Run:
     """Score predictions by split, or the same ones under "all" for every split.
 
-    Returns the ground truth of each split too. Raises FormatError when no predicted video is in
-    the ground truth, which is a mistake in the ids.
+    Raises FormatError when no predicted video is in the ground truth, which is a mistake in the
+    ids.
     """
-    scores, truths = [], {}
+    scores: list[SplitScore] = []
+    truth: dict[str, Mapping[str, Annotations]] = {}
+    counted: dict[str, Mapping[str, Detections]] = {}
+    num_aside = 0
     for name, part in protocol.parts().items():
         given = predictions.get(name, predictions.get(ALL_CLASSES))
         if given is None:
             raise FormatError(f"There are no predictions for split {name}.")
-        matched = in_scope(protocol, match_ids(given, part.test), part.test)
-        scores.append(
-            score_split(name, matched, part.test, protocol.tious, only_predicted=only_predicted)
+        counted[name] = in_scope(protocol, match_ids(given, part.test), part.test)
+        num_aside += sum(map(len, given.values())) - sum(map(len, counted[name].values()))
+        truth[name] = part.test
+        score = score_split(
+            name, counted[name], part.test, protocol.tious, only_predicted=only_predicted
         )
-        truths[name] = part.test
-    card = protocol.card(method=method, external_scores=external_scores)
-    return Result(card, tuple(scores)), truths
+        scores.append(score)
+    card = protocol.card(
+        method=method, external_scores=external_scores, only_predicted=only_predicted
+    )
+    return Run(Result(card, tuple(scores)), counted, truth, num_aside)
 
 
 def in_scope(

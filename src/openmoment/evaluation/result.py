@@ -42,6 +42,8 @@ class Card:
     rule: str = "openmoment"
     """By whose convention videos and instances were filtered: datasets.splits.zero_shot."""
     generalized: bool = False
+    only_predicted: bool = False
+    """Whether only videos with predictions count, as in STALE's evaluator."""
     excluded: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     """Videos that should have been evaluated and could not be, left out of the ground truth."""
@@ -68,6 +70,7 @@ DECISIVE = (
     "splits",
     "rule",
     "generalized",
+    "only_predicted",
     "excluded",
     "missing",
 )
