@@ -68,6 +68,15 @@ class Pipeline:
         )
         return replace(found, origin=origin)
 
+    def ranking(self, settings: Mapping[str, object]) -> "Pipeline":
+        """This pipeline, but its method decides nothing and ranks all it proposes, as mAP wants.
+
+        ``settings`` are the method's own, which stay.
+        """
+        together = {**settings, **type(self.method).RANKING}
+        method = load_method(self.method_name, self.encoder.space, together)
+        return replace(self, method=method)
+
     def find(
         self,
         video: str | Path,

@@ -142,9 +142,7 @@ def evaluate_verb(
     checks: dict[str, Result] = {}
     if predictions:
         if text_check:
-            raise ConfigError(
-                "--text-check runs a method; a prediction file cannot be asked again."
-            )
+            raise ConfigError("--text-check needs --method: a file cannot be asked again.")
         run = _score_predictions(predictions, protocol, external_scores, only_predicted)
     else:
         assert method
@@ -166,7 +164,7 @@ def _load(
     gt: Path | None, name: str | None, root: Path | None, profile: str | None, exclude: str
 ) -> "Dataset":
     """The dataset from ``--gt`` or ``--root``, with the tIoUs of ``--profile``."""
-    from openmoment.datasets import DATASETS, load_dataset
+    from openmoment.datasets import load_dataset
     from openmoment.errors import UnknownNameError
     from openmoment.evaluation.detection import PROFILES
 
@@ -174,12 +172,29 @@ def _load(
         raise UnknownNameError("profile", profile, list(PROFILES))
     if gt is None and root is None:
         raise ConfigError("Say where the ground truth is: --gt FILE, or --dataset NAME --root DIR.")
-    name = name or (profile if profile and profile in DATASETS else _OWN)
+    if name is None:
+        name = profile if profile and gt and _has_classes_of(profile, gt) else _OWN
     folder = root or (gt.parent if gt else Path())
     data = load_dataset(name, folder, annotations=gt, exclude=exclude)
     if name == _OWN and len(data.subsets) == 1:
         data = replace(data, test_subset=next(iter(data.subsets)))
     return replace(data, profile=profile or data.profile)
+
+
+def _has_classes_of(name: str, gt: Path) -> bool:
+    """Whether annotations are of a known dataset, by their labels."""
+    from openmoment.datasets import DATASETS
+    from openmoment.datasets.base import read_records
+    from openmoment.errors import FormatError
+
+    if name not in DATASETS:
+        return False
+    try:
+        records, _ = read_records(DATASETS[name], gt.parent, gt)
+    except FormatError:
+        return False
+    classes = DATASETS[name].classes
+    return any(i.label in classes for record in records for i in record.instances)
 
 
 def _numbers(splits: str) -> tuple[int, ...]:

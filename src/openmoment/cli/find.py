@@ -36,6 +36,7 @@ class Outputs:
     plot: Path | None = None
     clips: Path | None = None
     exact: bool = False
+    predictions: Path | None = None
 
     def check(self, *, is_folder: bool) -> None:
         """Refuse what could not be written, before the long work. Raises OpenMomentError."""
@@ -53,7 +54,7 @@ class Outputs:
             require("matplotlib", extra="plot")
             if is_folder:
                 raise ConfigError("--plot draws one video. For a folder use --report.")
-        for path in (self.out, self.report, self.plot):
+        for path in (self.out, self.report, self.plot, self.predictions):
             if path and not path.absolute().parent.is_dir():
                 raise FormatError(f"{path}: its folder does not exist. Make it first.")
 
@@ -64,6 +65,8 @@ class Answers:
 
     is_folder: bool
     found: dict[str, Detections] = field(default_factory=dict)
+    ranked: dict[str, Detections] = field(default_factory=dict)
+    """Everything that the method proposes, where predictions are kept."""
     failed: dict[str, str] = field(default_factory=dict)
 
     def all_found(self) -> "Detections | dict[str, Detections]":
@@ -112,6 +115,12 @@ def find_verb(
     exact: Annotated[
         bool, typer.Option("--exact", help="Cut clips to the frame, by encoding them again.")
     ] = False,
+    save_predictions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json", help="Write all candidates, ranked: for openmoment evaluate."
+        ),
+    ] = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Keep nothing, and use nothing that was kept.")
     ] = False,
@@ -124,19 +133,15 @@ def find_verb(
     from openmoment.config import parse_assignments
     from openmoment.pipeline import load_pipeline, tidy_names
 
-    outputs = Outputs(out, format, report, plot, clips, exact)
+    outputs = Outputs(out, format, report, plot, clips, exact, save_predictions)
     outputs.check(is_folder=video.is_dir())
-    pipeline = load_pipeline(
-        backbone,
-        method,
-        settings=parse_assignments(setting or []),
-        fps=fps,
-        use_cache=not no_cache,
-    )
+    settings = parse_assignments(setting or [])
+    pipeline = load_pipeline(backbone, method, settings=settings, fps=fps, use_cache=not no_cache)
+    ranking = pipeline.ranking(settings) if save_predictions else None
     answers = Answers(is_folder=video.is_dir())
     videos = list_videos(video)
     names = tidy_names([*(query or []), *read_queries(queries)])
-    for path, found in ask(pipeline, videos, names, answers):
+    for path, found in ask(pipeline, ranking, videos, names, answers):
         if not as_json:
             show(path, found, with_name=len(videos) > 1)
         if clips:
@@ -176,7 +181,11 @@ def read_queries(path: Path | None) -> list[str]:
 
 
 def ask(
-    pipeline: "Pipeline", videos: Sequence[Path], names: Sequence[str], answers: Answers
+    pipeline: "Pipeline",
+    ranking: "Pipeline | None",
+    videos: Sequence[Path],
+    names: Sequence[str],
+    answers: Answers,
 ) -> Iterator[tuple[Path, Detections]]:
     """One video after the other; one that cannot be read is noted and passed over."""
     queries: Queries | None = None
@@ -195,6 +204,8 @@ def ask(
             say(f"openmoment: {one_line(error)}")
             continue
         answers.found[str(path)] = found
+        if ranking:
+            answers.ranked[str(path)] = ranking.localize(snippets, queries, video=str(path))
         yield path, found
 
 
@@ -245,6 +256,11 @@ def write_outputs(answers: Answers, outputs: Outputs) -> None:
 
         FORMATS[format_of(outputs.out, outputs.format)].write(answers.all_found(), outputs.out)
         say(f"Wrote {outputs.out}.")
+    if outputs.predictions:
+        from openmoment.export import FORMATS
+
+        FORMATS["activitynet"].write(answers.ranked, outputs.predictions)
+        say(f"Wrote {outputs.predictions}: score it with openmoment evaluate.")
     if outputs.report:
         from openmoment.report.page import write_report
 

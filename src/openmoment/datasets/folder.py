@@ -20,6 +20,7 @@ from openmoment.datasets.records import (
     with_subsets,
 )
 from openmoment.errors import FormatError, VideoError
+from openmoment.listing import find_videos
 
 TEST = "test"
 
@@ -47,14 +48,13 @@ def _read_csv(files: Sequence[Path]) -> Records:
 
 def _durations(root: Path) -> Mapping[str, float]:
     """Of the videos in the folder; one that cannot be read has none."""
-    from openmoment.listing import find_videos
-    from openmoment.video import probe
-
-    found = {}
     try:
         paths = find_videos(root)
     except VideoError:
         return {}
+    from openmoment.video import probe
+
+    found = {}
     for path in paths:
         try:
             found[path.stem] = probe(path).duration_s

@@ -21,11 +21,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
 
+from openmoment.errors import ConfigError
 from openmoment.evaluation.detection import Matching, evaluate_detection, match
-from openmoment.evaluation.matching import Columns
+from openmoment.evaluation.matching import Columns, overlapping
+from openmoment.evaluation.tables import percent
 from openmoment.postprocess import top
 from openmoment.types import Annotations, Detections
 
@@ -112,9 +114,9 @@ class Diagnosis:
 
     def to_text(self) -> str:
         """Tables to read, in percent."""
-        from openmoment.evaluation.diagnosis_text import to_text
-
-        return to_text(self)
+        tious = ", ".join(f"{tiou:g}" for tiou in self.tious)
+        parts = [_to_text(name, group, self.top_ns) for name, group in self.groups.items()]
+        return "\n\n".join([f"In percent, mean over tIoU {tious}.", *parts])
 
 
 def diagnose(
@@ -163,6 +165,7 @@ def diagnose(
 class LinedUp:
     """Predictions and instances as columns, in the order of their matching."""
 
+    tious: tuple[float, ...]
     matching: Matching
     predicted: Columns
     scores: Float[Array, " n"]
@@ -181,12 +184,14 @@ def line_up(
     """The columns behind `match`. Raises FormatError as `evaluate_detection`."""
     matching, classes, videos = match(predictions, truth, tious=tious)
     index = {name: i for i, name in enumerate(classes)}
-    true_labels = [index[true.names[i]] for true in truth.values() for i in true.labels]
+    names = [true.names[i] for true in truth.values() for i in true.labels]
+    true_labels = np.array([index[name] for name in names])
     true_videos = np.repeat(np.arange(len(truth)), [len(true) for true in truth.values()])
     order = np.lexsort((true_videos, true_labels))
     assert (true_videos[order] == matching.instance_videos).all()
     found = list(predictions.values())
     return LinedUp(
+        tuple(tious),
         matching,
         Columns(
             matching.prediction_videos,
@@ -222,17 +227,194 @@ class Ranked:
 
 
 def _rank(lined: LinedUp) -> Ranked:
+    best, is_own = _best_overlaps(lined)
     matching = lined.matching
-    overlaps_any, is_own = _best_overlaps(lined)
     known = np.flatnonzero(matching.prediction_labels >= 0)
-    keys = matching.ranks[known], matching.prediction_labels[known]
-    order = known[np.lexsort(keys)]
-    labels = matching.prediction_labels[order]
-    first = np.searchsorted(labels, np.arange(len(lined.classes)))
-    best, own = overlaps_any[order], is_own[order]
-    kinds = np.zeros((len(order), matching.holders.shape[1]), dtype=np.int64)
-    for j, tiou in enumerate(matching.tious):
-        near = np.where(own, _LOCALIZATION, _CONFUSION)
-        false = np.where(best >= MIN_TIOU, near, _BACKGROUND)
-        kinds[:, j] = np.where(best >= tiou, np.where(own, _DOUBLE, _WRONG_LABEL), false)
+    order = known[np.lexsort((matching.ranks[known], matching.prediction_labels[known]))]
+    labels, best, is_own = matching.prediction_labels[order], best[order], is_own[order]
+    first = np.searchsorted(labels, matching.instance_labels)
+    far = np.where(best >= MIN_TIOU, np.where(is_own, _LOCALIZATION, _CONFUSION), _BACKGROUND)
+    near = np.where(is_own, _DOUBLE, _WRONG_LABEL)
+    is_near = best[:, None] >= np.array(lined.tious)
+    kinds = np.where(is_near, near[:, None].astype(np.int8), far[:, None].astype(np.int8))
+    for j, holders in enumerate(matching.holders.T):
+        is_found = holders < matching.nobody
+        kinds[(first + holders - 1)[is_found], j] = 0
     return Ranked(labels, matching.ranks[order], kinds)
+
+
+def _best_overlaps(lined: LinedUp) -> tuple[Float[Array, " n"], Bool[Array, " n"]]:
+    """Of each prediction the highest tIoU, and whether one of its own class has it."""
+    order = np.argsort(lined.true.videos, kind="stable")
+    true, predicted = lined.true[order], lined.predicted
+    pairs = overlapping(
+        predicted.segments,
+        predicted.videos,
+        true.segments,
+        true.videos,
+        min_tiou=min(MIN_TIOU, *lined.tious),
+    )
+    best = np.zeros(len(predicted))
+    np.maximum.at(best, pairs.prediction, pairs.tiou)
+    is_best = pairs.tiou == best[pairs.prediction]
+    is_own = np.zeros(len(predicted), dtype=bool)
+    mine = predicted.labels[pairs.prediction] == true.labels[pairs.instance]
+    is_own[pairs.prediction[is_best & mine]] = True
+    return best, is_own
+
+
+def _count(ranked: Ranked, lined: LinedUp) -> Int[Array, "c tious bands kinds"]:
+    num_instances = np.bincount(lined.true.labels)
+    band = (ranked.ranks - 1) // num_instances[ranked.labels]
+    rows = np.flatnonzero(band < NUM_BANDS)
+    shape = (len(lined.classes), len(lined.tious), NUM_BANDS, len(KINDS))
+    at = ranked.labels[rows, None], np.arange(shape[1])[None], band[rows, None], ranked.kinds[rows]
+    flat = np.ravel_multi_index(np.broadcast_arrays(*at), shape)
+    return np.bincount(flat.ravel(), minlength=int(np.prod(shape))).reshape(shape)
+
+
+def _average_precisions(ranked: Ranked, lined: LinedUp) -> Float[Array, "c tious one_plus_errors"]:
+    """With all predictions, and without those of each kind of error.
+
+    A false prediction takes no instance away from another, so that without it the ranks of the
+    later ones fall by one and the matching stays.
+    """
+    num_instances = np.bincount(lined.true.labels)
+    ap = np.zeros((len(lined.classes), len(lined.tious), len(KINDS)))
+    ends = np.searchsorted(ranked.labels, np.arange(1, len(lined.classes)))
+    for c, kinds in enumerate(np.split(ranked.kinds, ends)):
+        for j, kind in enumerate(kinds.T):
+            hits = np.flatnonzero(kind == 0)
+            gone = (kind[:, None] == np.arange(len(KINDS))).cumsum(axis=0)[hits]
+            gone[:, 0] = 0  # the first column keeps all
+            precision = np.arange(1, len(hits) + 1)[:, None] / (hits[:, None] + 1 - gone)
+            best_after = np.maximum.accumulate(precision[::-1], axis=0)
+            ap[c, j] = best_after.sum(axis=0) / num_instances[c]
+    return ap
+
+
+# missed instances --------------------------------------------------------------------------
+
+
+def _is_missed(matching: Matching) -> Bool[Array, "m tious"]:
+    num_instances = np.bincount(matching.instance_labels)[matching.instance_labels]
+    return matching.holders > np.minimum(NUM_BANDS * num_instances, matching.nobody - 1)[:, None]
+
+
+def _measure(kind: str, lined: LinedUp) -> Float[Array, " m"]:
+    """A property of each instance; NaN where it is not known."""
+    true = lined.true
+    if kind == "instances":
+        pairs = np.stack([true.videos, true.labels], axis=1)
+        _, of, counts = np.unique(pairs, axis=0, return_inverse=True, return_counts=True)
+        return counts[of.reshape(-1)].astype(np.float64)
+    length_s = true.segments[:, 1] - true.segments[:, 0]
+    if kind == "length":
+        return length_s
+    if kind != "coverage":
+        raise ConfigError(f"Buckets are by {', '.join(EDGES)}, got {kind!r}.")
+    durations_s = lined.durations_s[true.videos]
+    return _divide(length_s, np.where(durations_s > 0, durations_s, np.nan))
+
+
+def _fill(
+    kind: str,
+    ends: Sequence[float],
+    lined: LinedUp,
+    missed: Float[Array, " m"],
+    chosen: Bool[Array, " m"],
+) -> Missed:
+    values = _measure(kind, lined)[chosen]
+    # NaN is sorted to the end, where it has a bucket of its own.
+    bucket = np.searchsorted([*ends, np.inf], values, side="left")
+    names = (*_bucket_names(kind, ends), "unknown")
+    return Missed(
+        names,
+        np.bincount(bucket, minlength=len(names)),
+        np.bincount(bucket, weights=missed[chosen], minlength=len(names)),
+    )
+
+
+def _bucket_names(kind: str, ends: Sequence[float]) -> list[str]:
+    """From each end, which belongs to the bucket below it, to the next."""
+    if kind == "instances":
+        starts = [1, *(int(end) + 1 for end in ends[:-1])]
+        spans = [f"{a:g}" if a == b else f"{a:g}–{b:g}" for a, b in zip(starts, ends, strict=True)]
+        return [*spans, f"over {ends[-1]:g}"]
+    factor, unit = (1, "s") if kind == "length" else (100, "%")
+    marks = [f"{factor * end:g}" for end in (0, *ends)]
+    spans = [f"{a}–{b} {unit}" for a, b in zip(marks[:-1], marks[1:], strict=True)]
+    return [*spans, f"over {marks[-1]} {unit}"]
+
+
+# words and numbers -------------------------------------------------------------------------
+
+
+def _divide(a: Float[Array, "*n"] | Int[Array, "*n"], b: Array) -> Float[Array, "*n"]:
+    """NaN where the divisor is 0."""
+    return np.divide(a, b, out=np.full(a.shape, np.nan), where=b != 0)
+
+
+def _to_dict(group: GroupDiagnosis, top_ns: Sequence[int]) -> dict[str, Any]:
+    return {
+        "classes": list(group.classes),
+        "num_instances": group.num_instances,
+        "average_map": group.average_map,
+        "shares": {
+            kind: [None if np.isnan(share) else share for share in band.tolist()]
+            for kind, band in zip(KINDS, group.shares.T, strict=True)
+        },
+        "gain": dict(zip(ERRORS, group.gain.tolist(), strict=True)),
+        "missed": {
+            kind: {
+                name: {"num_instances": num, "num_missed": num_missed}
+                for name, num, num_missed in zip(
+                    found.buckets,
+                    found.num_instances.tolist(),
+                    found.num_missed.tolist(),
+                    strict=True,
+                )
+            }
+            for kind, found in group.missed.items()
+        },
+        "top_n_map": dict(zip(map(str, top_ns), group.top_n_map.tolist(), strict=True)),
+    }
+
+
+def _to_text(name: str, group: GroupDiagnosis, top_ns: Sequence[int]) -> str:
+    from tabulate import tabulate
+
+    def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+        align = ["left"] + ["right"] * (len(header) - 1)
+        return tabulate(rows, header, tablefmt="plain", colalign=align, disable_numparse=True)
+
+    bands = [*(f"{band}G" for band in range(1, NUM_BANDS + 1)), "1–10G"]
+    shares = np.vstack([group.shares, group.share_of_all]).T
+    gains = ["", *(f"{100 * gain:+.2f}" for gain in group.gain)]
+    kinds = [
+        [kind, *("" if np.isnan(share) else percent(share) for share in row), gain]
+        for kind, row, gain in zip(KINDS, shares.tolist(), gains, strict=True)
+    ]
+    title = (
+        f"{name.capitalize()} classes: {len(group.classes)}, instances: {group.num_instances}, "
+        f"average mAP: {percent(group.average_map)}"
+    )
+    limited = [*map(percent, group.top_n_map.tolist()), percent(group.average_map)]
+    parts = [
+        table(["share of the best predictions", *bands, "mAP without"], kinds),
+        *(
+            table([f"missed, by {kind}", "instances", "missed", "share"], _rows(found))
+            for kind, found in group.missed.items()
+        ),
+        table(["predictions per video", *map(str, top_ns), "all"], [["average mAP", *limited]]),
+    ]
+    return "\n\n".join([title, *parts])
+
+
+def _rows(found: Missed) -> list[list[str]]:
+    columns = found.buckets, found.num_instances, found.num_missed, found.share
+    return [
+        [name, str(num), f"{num_missed:.1f}", percent(share)]
+        for name, num, num_missed, share in zip(*columns, strict=True)
+        if num
+    ]

@@ -1,0 +1,308 @@
+"""openmoment evaluate, compare and datasets as a person meets them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import FakeEncoder
+from typer.testing import CliRunner, Result
+
+from openmoment import encoders
+from openmoment.cli.main import app
+from openmoment.errors import UnknownNameError
+from openmoment.experiment import exchanged, nonsense
+from openmoment.features import write_features
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def refusal(*args: object) -> str:
+    result = run(*args)
+    assert result.exit_code == 2, (result.output, result.exception)
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("openmoment: ")
+    return line
+
+
+@pytest.fixture
+def truth(tmp_path: Path) -> Path:
+    path = tmp_path / "annotations.csv"
+    path.write_text(
+        "video,start_s,end_s,label\nday1,10,20,a dog\nday1,40,44,a cat\nday2,5,9,a dog\n"
+    )
+    return path
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> Path:
+    """One hit, one miss by a second, one false alarm, nothing for the cat."""
+    results = {
+        "day1": [
+            {"label": "a dog", "score": 0.9, "segment": [10, 20]},
+            {"label": "a dog", "score": 0.8, "segment": [60, 70]},
+        ],
+        "v_day2": [{"label": "a dog", "score": 0.7, "segment": [6, 10]}],
+    }
+    path = tmp_path / "pred.json"
+    path.write_text(json.dumps({"version": "1", "results": results, "external_data": {}}))
+    return path
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Annotations and feature files of a world in which the fake backbone sees what is named."""
+    encoder = FakeEncoder(dim_in=8)
+
+    def load(name: str) -> FakeEncoder:
+        if name not in ("fake", "auto"):
+            raise UnknownNameError("backbone", name, ["fake"])
+        return encoder
+
+    monkeypatch.setattr(encoders, "load_encoder", load)
+    monkeypatch.setattr("openmoment.pipeline.load_encoder", load)
+    names = ("a dog", "a cat", "a cow")
+    words = encoder.encode_text(names)
+    features = tmp_path / "features"
+    features.mkdir()
+    lines = ["video,start_s,end_s,label"]
+    rng = np.random.default_rng(0)
+    for i in range(6):
+        made = encoder.encode_video(video_file(tmp_path, i), fps=4.0, source_sha256=f"{i:064}")
+        rows = 0.3 * rng.standard_normal(made.features.shape).astype(np.float32)
+        for k, name in enumerate(names):
+            start = 10 * k + i
+            rows[4 * start : 4 * (start + 6)] += 3 * words[k]
+            lines.append(f"film{i},{start},{start + 6},{name}")
+        write_features(
+            type(made)(rows, made.grid, made.recipe, made.duration_s),
+            features / f"film{i}.safetensors",
+        )
+    path = tmp_path / "annotations.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path, features
+
+
+def video_file(folder: Path, seed: int) -> Path:
+    path = folder / f"film{seed}.bin"
+    path.write_bytes(np.random.default_rng(seed).bytes(40 * 1024))  # forty seconds
+    return path
+
+
+# prediction files --------------------------------------------------------------------------------
+
+
+def test_a_prediction_file_is_scored(predictions: Path, truth: Path, tmp_path: Path) -> None:
+    done = run("evaluate", predictions, "--gt", truth, "--classes", "--out", tmp_path / "r")
+    assert done.exit_code == 0, done.output
+    assert "pred.json on folder test; 2 videos; 3 instances" in done.stdout
+    table = json.loads(run("evaluate", predictions, "--gt", truth, "--json").stdout)
+    # a dog: ranks 1 (hit) and 3 (tIoU 0.6), 2 instances; a cat: nothing was predicted
+    assert table["mean"]["mAP@0.5"] == pytest.approx((1 / 2 * 1 + 1 / 2 * 2 / 3) / 2)
+    assert table["mean"]["mAP@0.7"] == pytest.approx(0.5 / 2)
+    assert table["splits"][0]["classes"]["a cat"] == {"num_instances": 1, "ap": [0.0] * 7}
+    assert table["card"]["external_scores"] == "none"
+    for name in ("result.json", "split_all.predictions.json", "split_all.truth.json"):
+        assert (tmp_path / "r" / name).is_file()
+
+
+def test_scoring_a_file_imports_no_torch(predictions: Path, truth: Path) -> None:
+    code = (
+        "import sys\nfrom openmoment.cli.main import app\n"
+        f"sys.argv = ['openmoment', 'evaluate', {str(predictions)!r}, '--gt', {str(truth)!r}]\n"
+        "try:\n    app()\nexcept SystemExit as stop:\n    assert stop.code in (0, None)\n"
+        "print([m for m in ('torch', 'pandas', 'av', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("moment", "says"),
+    [
+        ({"label": "a dog", "score": 0.9, "segment": [5, 2]}, "lies before"),
+        ({"label": "a dog", "score": 0.9, "segment": [float("nan"), 2]}, "expected a number"),
+        ({"label": "a dog", "score": None, "segment": [1, 2]}, "score"),
+        ({"label": "a dog", "segment": [1, 2]}, "'score' is missing"),
+        ({"score": 0.5, "segment": [1, 2]}, "'label' is missing"),
+        ({"label": "a dog", "score": 0.9, "segment": "1-2"}, "segment"),
+    ],
+)
+def test_malformed_predictions_are_refused_by_place(
+    truth: Path, tmp_path: Path, moment: dict, says: str
+) -> None:
+    good = {"label": "a dog", "score": 0.9, "segment": [10, 20]}
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps({"results": {"day1": [good, moment]}}))
+    line = refusal("evaluate", path, "--gt", truth)
+    assert "bad.json" in line and "results['day1'][1]" in line and says in line
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("{", "is not JSON"), ('{"a": 1}', "'results' is missing"), ("[1]", "expected an object")],
+)
+def test_files_that_are_no_predictions(truth: Path, tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "bad.json").write_text(text)
+    assert says in refusal("evaluate", tmp_path / "bad.json", "--gt", truth)
+
+
+def test_malformed_ground_truth_is_refused_by_line(predictions: Path, tmp_path: Path) -> None:
+    path = tmp_path / "gt.csv"
+    path.write_text("video,start_s,end_s,label\nday1,10,20,a dog\nday1,30,20,a dog\n")
+    assert "gt.csv, line 3" in refusal("evaluate", predictions, "--gt", path)
+    path.write_text("video,start_s,end_s,label\nday1,,20,a dog\n")
+    assert "line 2" in refusal("evaluate", predictions, "--gt", path)
+    assert "no such file" in refusal("evaluate", predictions, "--gt", tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--profile", "thumos"], "Unknown profile 'thumos'"),
+        (["--setting", "50-50"], "no published class splits"),
+        (["--splits", "a,b"], "--splits"),
+        (["--subset", "validation"], "Unknown subset"),
+        (["--exclude", "gap"], "no exclusion list"),
+        (["--text-check"], "--method"),
+        (["--method", "similarity"], "prediction file to score, or --method"),
+        (["--dataset", "thumos15"], "Did you mean 'thumos14'"),
+    ],
+)
+def test_options_of_evaluate_that_make_no_sense(
+    predictions: Path, truth: Path, args: list[str], says: str
+) -> None:
+    assert says in refusal("evaluate", predictions, "--gt", truth, *args)
+
+
+def test_evaluate_needs_something_to_compare_with(predictions: Path) -> None:
+    assert "--gt FILE" in refusal("evaluate", predictions)
+    assert "prediction file" in refusal("evaluate")
+
+
+# methods -----------------------------------------------------------------------------------------
+
+
+def test_a_method_is_run_and_shown_to_read_its_text(world: tuple[Path, Path]) -> None:
+    truth, features = world
+    args = ("evaluate", "--method", "similarity", "--gt", truth, "--features", features)
+    done = run(*args, "--text-check")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("it reads its text") == 2
+    table = json.loads(run(*args, "--text-check", "--json").stdout)
+    assert table["mean"]["mAP@0.5"] > 0.9
+    assert max(check["mAP_avg"] for check in table["text_check"].values()) < 0.3
+    assert table["card"]["method"] == "similarity"
+    assert table["card"]["settings"]["min_presence"] == 0
+    assert table["card"]["fingerprint"] == "fake-1"
+
+
+def test_a_method_that_ignores_its_text_is_found_out(world: tuple[Path, Path]) -> None:
+    """whole_video ranks by labels, and every video here has all of them: names change nothing."""
+    truth, features = world
+    settings = ("--set", "top_labels=3")
+    args = ("evaluate", "--method", "whole_video", "--gt", truth, "--features", features)
+    done = run(*args, *settings, "--text-check")
+    assert "does not seem to read its text" in done.stdout
+
+
+def test_videos_without_features_are_declared_or_refused(world: tuple[Path, Path]) -> None:
+    truth, features = world
+    (features / "film3.safetensors").unlink()
+    args = ("evaluate", "--method", "similarity", "--gt", truth, "--features", features)
+    assert "1 test videos have no file, the first is 'film3'" in refusal(*args)
+    card = json.loads(run(*args, "--allow-missing", "--json").stdout)["card"]
+    assert card["missing"] == ["film3"]
+
+
+def test_features_of_another_recipe_are_refused(world: tuple[Path, Path]) -> None:
+    truth, features = world
+    made = FakeEncoder(dim_in=8, fingerprint="other").encode_video(
+        video_file(features.parent, 3), fps=4.0, source_sha256=""
+    )
+    write_features(made, features / "film3.safetensors")
+    args = ("evaluate", "--method", "similarity", "--gt", truth, "--features", features)
+    line = refusal(*args)
+    assert "film3.safetensors" in line and "other" in line
+    assert "--features DIR or --videos DIR" in refusal(*args[:-2])
+    assert "no such folder" in refusal(*args[:-1], features / "none")
+
+
+def test_names_without_their_meaning() -> None:
+    names = tuple("abcdefg")
+    for seed in range(20):
+        moved = exchanged(names, seed)
+        assert sorted(moved) == sorted(names)
+        assert all(a != b for a, b in zip(names, moved, strict=True))
+    words = nonsense(200, 0)
+    assert len(set(words)) == 200 and words == nonsense(200, 0)
+    assert words != nonsense(200, 1)
+
+
+# comparing ---------------------------------------------------------------------------------------
+
+
+def test_results_are_compared(world: tuple[Path, Path], tmp_path: Path) -> None:
+    truth, features = world
+    for name in ("similarity", "frame_threshold"):
+        args = ("--gt", truth, "--features", features, "--out", tmp_path / name)
+        assert run("evaluate", "--method", name, *args).exit_code == 0
+    done = run("compare", tmp_path / "frame_threshold", tmp_path / "similarity")
+    assert done.exit_code == 0, done.output
+    assert "1000 resamplings of videos" in done.stdout
+    table = json.loads(
+        run("compare", tmp_path / "frame_threshold", tmp_path / "similarity", "--json").stdout
+    )
+    (difference,) = table["differences"].values()
+    assert difference["over"] == "videos"
+    other = (*args[:-1], tmp_path / "fine", "--profile", "thumos14")
+    assert run("evaluate", "--method", "similarity", *other).exit_code == 0
+    line = refusal("compare", tmp_path / "similarity", tmp_path / "fine")
+    assert "profile: fine and thumos14" in line
+    assert "given twice" in refusal("compare", tmp_path / "fine", tmp_path / "fine")
+    assert "none" in refusal("compare", tmp_path / "none", tmp_path / "fine")
+
+
+# datasets ----------------------------------------------------------------------------------------
+
+
+def test_datasets_list_and_splits() -> None:
+    names = [
+        row["name"] for row in json.loads(run("datasets", "list", "--json").stdout)["datasets"]
+    ]
+    assert {"thumos14", "activitynet", "charades-sta", "qvhighlights", "coin", "folder"} <= set(
+        names
+    )
+    assert "crcv.ucf.edu" in run("datasets", "list").stdout
+    split = json.loads(run("datasets", "splits", "thumos14/75-25/0", "--json").stdout)
+    assert (len(split["seen"]), len(split["unseen"])) == (15, 5)
+    assert "unseen (10): " in run("datasets", "splits", "thumos14/50-50/9").stdout
+    assert "like thumos14/50-50/3" in refusal("datasets", "splits", "thumos14")
+
+
+def test_datasets_check_says_what_is_wrong(truth: Path, tmp_path: Path) -> None:
+    done = run("datasets", "check", "folder", "--root", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "no duration: 2" in done.stdout
+    (tmp_path / "features").mkdir()
+    (tmp_path / "features" / "day1.safetensors").touch()
+    (tmp_path / "features" / "day9.safetensors").touch()
+    done = run(
+        "datasets", "check", "folder", "--root", tmp_path, "--features", tmp_path / "features"
+    )
+    assert "missing: 1" in done.stdout and "extra: 1" in done.stdout
+    truth.write_text(truth.read_text() + "day2,9,5,a dog\n")
+    done = run("datasets", "check", "folder", "--root", tmp_path)
+    assert done.exit_code == 2
+    assert "inverted: 1" in done.stdout and "line 5" in done.stdout
+    report = json.loads(run("datasets", "check", "folder", "--root", tmp_path, "--json").stdout)
+    assert report["usable"] is False
+    (tmp_path / "empty").mkdir()
+    assert "holds no annotations" in refusal(
+        "datasets", "check", "coin", "--root", tmp_path / "empty"
+    )
