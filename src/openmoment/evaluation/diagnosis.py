@@ -396,7 +396,7 @@ def _to_text(name: str, group: GroupDiagnosis, top_ns: Sequence[int]) -> str:
         for kind, row, gain in zip(KINDS, shares.tolist(), gains, strict=True)
     ]
     title = (
-        f"{name.capitalize()} classes: {len(group.classes)}, instances: {group.num_instances}, "
+        f"{name} classes: {len(group.classes)}, instances: {group.num_instances}, "
         f"average mAP: {percent(group.average_map)}"
     )
     limited = [*map(percent, group.top_n_map.tolist()), percent(group.average_map)]
