@@ -2,8 +2,8 @@
 
     python scripts/build_published.py FILE
 
-FILE holds ``records`` of paper, table, dataset, setting, method, metric and value. What is no result
-on one of the datasets in a known setting (latencies, closed-set ablations of UnLoc) is left out.
+FILE holds ``records`` of paper, table, dataset, setting, method, metric and value. What is no
+result on one of the datasets in a known setting (latencies, say) is left out.
 """
 
 import json

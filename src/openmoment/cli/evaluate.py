@@ -133,6 +133,7 @@ def evaluate_verb(
     from openmoment.cli.result_text import Report
     from openmoment.evaluation.kept import keep
     from openmoment.evaluation.protocol import Protocol
+    from openmoment.report.diagnosis import write_diagnosis
 
     if (predictions is None) == (method is None):
         raise ConfigError("Give a prediction file to score, or --method NAME to run one.")
@@ -149,13 +150,18 @@ def evaluate_verb(
         source = _source(method, backbone, set_ or [], features, videos)
         run = _run(protocol, source, allow_missing)
         checks = _check_text(protocol, source, run.result) if text_check else {}
-    report = Report(run, checks, review, diagnose)
+    report = Report(
+        run, checks, review=review, diagnose=diagnose is not None, groups=_groups(protocol)
+    )
     if out:
         keep(run.result, run.predictions, run.truth, out)
     if as_json:
         print_json(report.to_dict())
     else:
         report.show(form.value, with_classes=classes)
+    if diagnose and report.diagnosis:
+        write_diagnosis(report.diagnosis, diagnose)
+        say(f"Wrote {diagnose}: open it in a browser.")
     if out:
         say(f"Result, predictions and ground truth are in {out}.")
 
@@ -179,6 +185,14 @@ def _load(
     if name == _OWN and len(data.subsets) == 1:
         data = replace(data, test_subset=next(iter(data.subsets)))
     return replace(data, profile=profile or data.profile)
+
+
+def _groups(protocol: "Protocol") -> dict[str, tuple[str, ...]]:
+    """Seen and unseen classes, where a split evaluates both."""
+    if not (protocol.generalized and len(protocol.splits) == 1):
+        return {}
+    (part,) = protocol.parts().values()
+    return {"seen": part.seen, "unseen": part.unseen}
 
 
 def _has_classes_of(name: str, gt: Path) -> bool:

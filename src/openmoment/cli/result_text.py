@@ -1,15 +1,18 @@
 """What openmoment evaluate says about one run: text for people, JSON for programs."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import typer
 
+from openmoment.errors import ConfigError
+from openmoment.evaluation.diagnosis import Diagnosis
+from openmoment.evaluation.diagnosis import diagnose as diagnosis_of
 from openmoment.evaluation.protocol import Run, score_split, whole_video_with_true_labels
 from openmoment.evaluation.published import published_beside
 from openmoment.evaluation.result import AVERAGE, Result
+from openmoment.evaluation.review import Review, review_cost
 from openmoment.evaluation.tables import (
     TableFormat,
     classes_table,
@@ -21,17 +24,35 @@ from openmoment.evaluation.tables import (
 
 
 class Report:
-    """Everything that is printed about one run."""
+    """Everything that is printed about one run.
+
+    ``review`` is a recall, ``groups`` are class names to diagnose apart; both need a single split.
+    """
 
     def __init__(
         self,
         run: Run,
         checks: Mapping[str, Result],
-        review: float | None,
-        page: Path | None,
+        *,
+        review: float | None = None,
+        diagnose: bool = False,
+        groups: Mapping[str, Collection[str]] | None = None,
     ) -> None:
-        self.run, self.checks, self.page = run, checks, page
+        self.run, self.checks = run, checks
         self.oracle = _oracle(run) if run.result.card.dataset == "activitynet" else None
+        self.review: Review | None = None
+        self.diagnosis: Diagnosis | None = None
+        if review is None and not diagnose:
+            return
+        if len(run.truth) > 1:
+            raise ConfigError("--review and --diagnose look at one split: add --splits 0.")
+        (name,) = run.truth
+        predictions, truth = run.predictions[name], run.truth[name]
+        if review is not None:
+            self.review = review_cost(predictions, truth, recall=review)
+        if diagnose:
+            tious = run.result.card.tious
+            self.diagnosis = diagnosis_of(predictions, truth, tious=tious, groups=groups)
 
     def to_dict(self) -> dict[str, Any]:
         card = self.run.result.card
@@ -40,6 +61,10 @@ class Report:
             document["text_check"] = {name: check.mean for name, check in self.checks.items()}
         if self.oracle:
             document["whole_video_true_labels"] = self.oracle.mean
+        if self.review:
+            document["review"] = self.review.to_dict()
+        if self.diagnosis:
+            document["diagnosis"] = self.diagnosis.to_dict()
         document["published_percent"] = [
             {**vars(row), "percent": dict(row.percent), "note": row.note}
             for row in published_beside(card.dataset, card.setting)
@@ -61,6 +86,9 @@ class Report:
             typer.echo("\n" + render(*comparison_table(rows, published), form))
         if self.checks:
             typer.echo("\n" + "\n".join(_drops(result, self.checks)))
+        for part in (self.review, self.diagnosis):
+            if part:
+                typer.echo("\n" + part.to_text())
 
 
 def describe(result: Result) -> str:
