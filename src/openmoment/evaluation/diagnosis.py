@@ -45,9 +45,9 @@ NUM_BANDS = 10
 TOP_NS = (1, 2, 5, 10, 20, 50, 100)
 
 EDGES: dict[str, tuple[float, ...]] = {
-    "length": (3, 6, 12, 30, 60, 120),
+    "length": (3.0, 6.0, 12.0, 30.0, 60.0, 120.0),
     "coverage": (0.02, 0.04, 0.08, 0.2, 0.4, 0.6, 0.8),
-    "instances": (1, 4, 8, 40, 80),
+    "instances": (1.0, 4.0, 8.0, 40.0, 80.0),
 }
 """Upper ends of the buckets, the last of which is open. In seconds, in shares of the video, in
 instances of the class in the video. DETAD's for THUMOS14 and for ActivityNet, joined and thinned,
@@ -171,9 +171,8 @@ class LinedUp:
     scores: Float[Array, " n"]
     true: Columns
     classes: tuple[str, ...]
-    videos: tuple[str, ...]
-    """Annotated ones first."""
     durations_s: Float[Array, " annotated"]
+    """Of the annotated videos, whose numbers come first."""
 
 
 def line_up(
@@ -182,7 +181,7 @@ def line_up(
     tious: Sequence[float],
 ) -> LinedUp:
     """The columns behind `match`. Raises FormatError as `evaluate_detection`."""
-    matching, classes, videos = match(predictions, truth, tious=tious)
+    matching, classes, _ = match(predictions, truth, tious=tious)
     index = {name: i for i, name in enumerate(classes)}
     names = [true.names[i] for true in truth.values() for i in true.labels]
     true_labels = np.array([index[name] for name in names])
@@ -205,7 +204,6 @@ def line_up(
             np.concatenate([true.segments for true in truth.values()])[order],
         ),
         classes,
-        videos,
         np.array([true.duration_s for true in truth.values()]),
     )
 
@@ -313,8 +311,7 @@ def _measure(kind: str, lined: LinedUp) -> Float[Array, " m"]:
         return length_s
     if kind != "coverage":
         raise ConfigError(f"Buckets are by {', '.join(EDGES)}, got {kind!r}.")
-    durations_s = lined.durations_s[true.videos]
-    return _divide(length_s, np.where(durations_s > 0, durations_s, np.nan))
+    return _divide(length_s, lined.durations_s[true.videos])
 
 
 def _fill(

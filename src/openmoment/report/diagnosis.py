@@ -119,15 +119,15 @@ _FOOT = (
 
 
 def _section(name: str, diagnosis: Diagnosis) -> str:
-    heading = f"<h2>{escape(name)}</h2>\n" if name else ""
     tious = ", ".join(f"{tiou:g}" for tiou in diagnosis.tious)
     groups = "".join(
-        _group(group_name, group, diagnosis) for group_name, group in diagnosis.groups.items()
+        _group(f"{name}: {each}" if name else each[:1].upper() + each[1:], group, diagnosis)
+        for each, group in diagnosis.groups.items()
     )
-    return f'<section>\n{heading}<p class="note">tIoU {tious}</p>\n{groups}</section>\n'
+    return f'<section>\n<p class="note">tIoU {tious}</p>\n{groups}</section>\n'
 
 
-def _group(name: str, group: GroupDiagnosis, diagnosis: Diagnosis) -> str:
+def _group(title: str, group: GroupDiagnosis, diagnosis: Diagnosis) -> str:
     """Bars of the groups have one scale, so that they can be compared."""
     groups = diagnosis.groups.values()
     facts = {
@@ -143,7 +143,7 @@ def _group(name: str, group: GroupDiagnosis, diagnosis: Diagnosis) -> str:
         _top_n(group, diagnosis.top_ns, scale=best),
     ]
     return (
-        f'<h2>{escape(name[:1].upper() + name[1:])} classes</h2>\n<dl class="facts">{items}</dl>\n'
+        f'<h2>{escape(title)} classes</h2>\n<dl class="facts">{items}</dl>\n'
         f'<div class="charts">\n<div>\n{"".join(left)}</div>\n'
         f"<div>\n{_missed(group.missed)}</div>\n</div>\n"
     )
@@ -175,7 +175,7 @@ def _kinds(group: GroupDiagnosis) -> str:
 
 def _gains(group: GroupDiagnosis, *, scale: float) -> str:
     rows = [
-        _row(kind, _bar(gain, scale, _COLOURS[kind]), f"+{100 * gain:.1f}")
+        _row(kind, _bar(gain, scale, _COLOURS[kind]), f"{100 * gain:+.1f}")
         for kind, gain in zip(ERRORS, group.gain.tolist(), strict=True)
     ]
     return _figure(
