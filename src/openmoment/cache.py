@@ -221,4 +221,6 @@ def _identity(path: Path) -> tuple[bytes, str]:
 
 
 def _unreadable(path: Path, error: OSError) -> VideoError:
+    if isinstance(error, FileNotFoundError):
+        return VideoError(f"{path}: no such file. Check the path.")
     return VideoError(f"{path}: cannot be read ({error.strerror or error}).")
