@@ -13,6 +13,7 @@ from openmoment.postprocess import (
     clip_to,
     merge,
     nms,
+    outermost,
     runs,
     soft_nms,
     soft_nms_bmn,
@@ -215,6 +216,23 @@ def test_equal_scores_keep_their_order():
     found = detections([(5, 6), (1, 2), (3, 4)], [0.5, 0.5, 0.5])
     for result in (nms(found, tiou=0.5), soft_nms(found, sigma=0.5), top(found, 3)):
         assert_array_equal(result.segments, found.segments)
+
+
+@quick
+@given(candidates(), st.sampled_from([0.3, 0.5, 1.0]), st.booleans())
+def test_outermost(drawn, share, per_label):
+    found = detections(*drawn)
+    best_first = found[np.argsort(-found.scores, kind="stable")]
+    kept = []
+    for start_s, end_s, name, score in best_first:
+        is_inside = False
+        for other in kept:
+            overlap = min(end_s, other[1]) - max(start_s, other[0])
+            shorter = min(end_s - start_s, other[1] - other[0])
+            is_inside |= (name == other[2] or not per_label) and overlap > share * shorter
+        if not is_inside:
+            kept.append((start_s, end_s, name, score))
+    assert rows(outermost(found, share=share, per_label=per_label)) == rows(kept)
 
 
 def test_nms_keeps_what_overlaps_by_exactly_the_limit():

@@ -213,9 +213,11 @@ def test_nms_tiou_lets_overlaps_stay() -> None:
     queries = words(2)
     settings = {"min_presence": 0, "min_score": 0}
     snippets = film(queries, FILM, noise=0.2)
-    strict = similarity(nms_tiou=0, **settings).localize(snippets, queries)
-    lax = similarity(nms_tiou=1, **settings).localize(snippets, queries)
+    strict = similarity(nms_tiou=0, nested=True, **settings).localize(snippets, queries)
+    lax = similarity(nms_tiou=1, nested=True, **settings).localize(snippets, queries)
+    plain = similarity(nms_tiou=1, **settings).localize(snippets, queries)
     assert len(lax) > len(strict)
+    assert len(lax) > len(plain)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,27 @@ def nms(found: Detections, *, tiou: float, per_label: bool = True) -> Detections
     return ranked[np.sort(np.concatenate(kept))]
 
 
+def outermost(found: Detections, *, share: float = 0.5, per_label: bool = True) -> Detections:
+    """Without detections that a better one covers, or that cover it, by more than ``share``.
+
+    The share is of the shorter of the two. tIoU lets a short detection inside a long one stand;
+    people read it as the same moment twice.
+    """
+    ranked = _ranked(found)
+    kept = []
+    for group in _groups(ranked, per_label):
+        rest = group
+        while len(rest):
+            best, rest = rest[0], rest[1:]
+            kept.append(best)
+            start_s, end_s = ranked.segments[best]
+            starts, ends = ranked.segments[rest].T
+            overlap = np.minimum(ends, end_s) - np.maximum(starts, start_s)
+            shorter = np.minimum(ends - starts, end_s - start_s)
+            rest = rest[overlap <= share * shorter]
+    return ranked[np.sort(np.array(kept, dtype=np.int64))]
+
+
 def soft_nms(
     found: Detections,
     *,

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
 from openmoment.encoders.base import Calibration, Space
-from openmoment.postprocess import nms, runs
+from openmoment.postprocess import nms, outermost, runs
 from openmoment.rows import over_blocks
 from openmoment.types import Detections, Queries, SnippetGrid, Snippets
 
@@ -35,6 +35,7 @@ class SimilarityConfig:
     presence_s: float = 2.0  # a query is as present as the level it exceeds for so long
     min_snippets: int = 2  # shorter runs are dropped, in all but the shortest videos
     nms_tiou: float = 0.1
+    nested: bool = False  # whether a moment inside a better one of its query stays
     min_presence: float = 0.5  # a query below returns nothing; 0, with min_score 0, ranks all
     min_score: float = 0.4  # weaker moments go, but for the best one of a query that is present
 
@@ -99,6 +100,8 @@ class Similarity:
             presence,
         )
         found_all = nms(together, tiou=config.nms_tiou)
+        if not config.nested:
+            found_all = outermost(found_all)
         _, best = np.unique(found_all.labels, return_index=True)  # best first: a query's best
         worth = found_all.scores >= config.min_score
         worth[best] = True
