@@ -306,3 +306,50 @@ def test_datasets_check_says_what_is_wrong(truth: Path, tmp_path: Path) -> None:
     assert "holds no annotations" in refusal(
         "datasets", "check", "coin", "--root", tmp_path / "empty"
     )
+
+
+# moment retrieval --------------------------------------------------------------------------------
+
+
+@pytest.mark.data
+def test_retrieval_predictions_score_as_their_authors_say(data_root: Path) -> None:
+    sample = data_root / "eval_samples" / "qvhighlights"
+    truth = data_root / "annotations" / "qvhighlights" / "highlight_val_release.jsonl"
+    file = sample / "sample_val_preds.jsonl"
+    done = run("evaluate", file, "--gt", truth, "--profile", "qvhighlights", "--json")
+    metrics = json.loads(done.stdout)["metrics"]
+    brief = json.loads((sample / "sample_val_preds_metrics_raw.json").read_text())["brief"]
+    for ours, theirs in (
+        ("R@1,IoU=0.5", "MR-full-R1@0.5"),
+        ("mAP_avg", "MR-full-mAP"),
+        ("mAP_avg short", "MR-short-mAP"),
+        ("HL mAP", "HL-min-VeryGood-mAP"),
+    ):
+        assert 100 * metrics[ours] == pytest.approx(brief[theirs], abs=0.005 + 1e-9)
+    table = run("evaluate", file, "--gt", truth, "--profile", "qvhighlights").stdout
+    assert "QD-DETR (SF+CLIP)" in table
+
+
+def test_sentences_are_written_answered_and_scored(tmp_path: Path) -> None:
+    (tmp_path / "charades_sta_test.txt").write_text(
+        "AAAAA 2.0 8.0##a person opens a door.\nBBBBB 0.0 5.0##a person sits.\n"
+    )
+    queries, answers = tmp_path / "queries.jsonl", tmp_path / "answers.jsonl"
+    run("datasets", "queries", "charades-sta", "--root", tmp_path, "--out", queries)
+    rows = [json.loads(line) for line in queries.read_text().splitlines()]
+    assert [row["query"] for row in rows] == ["a person opens a door.", "a person sits."]
+    found = [
+        {"qid": rows[0]["qid"], "pred_relevant_windows": [[2.0, 8.0, 0.9]]},
+        {"qid": rows[1]["qid"], "pred_relevant_windows": [[9.0, 12.0, 0.8], [0.0, 5.0, 0.1]]},
+    ]
+    answers.write_text("".join(json.dumps(row) + "\n" for row in found))
+    for truth in (["--gt", queries], ["--root", tmp_path]):
+        done = run("evaluate", answers, "--profile", "charades-sta", *truth, "--json")
+        metrics = json.loads(done.stdout)["metrics"]
+        assert (metrics["R@1,IoU=0.7"], metrics["R@5,IoU=0.7"]) == (0.5, 1.0)
+        assert metrics["mIoU"] == 0.5
+    assert "--gt FILE" in refusal("evaluate", answers, "--profile", "charades-sta")
+    assert "prediction file" in refusal("evaluate", "--method", "x", "--dataset", "charades-sta")
+    answers.write_text('{"qid": 1}\n')
+    line = refusal("evaluate", answers, "--profile", "charades-sta", "--gt", queries)
+    assert "answers.jsonl, line 1" in line and "pred_relevant_windows" in line

@@ -54,11 +54,11 @@ def outermost(found: Detections, *, share: float = 0.5, per_label: bool = True) 
     people read it as the same moment twice.
     """
     ranked = _ranked(found)
-    kept = []
+    kept: list[int] = []
     for group in _groups(ranked, per_label):
         rest = group
         while len(rest):
-            best, rest = rest[0], rest[1:]
+            best, rest = int(rest[0]), rest[1:]
             kept.append(best)
             start_s, end_s = ranked.segments[best]
             starts, ends = ranked.segments[rest].T

@@ -1,5 +1,7 @@
 """openmoment datasets: what is known of each, and what is in the files at hand."""
 
+import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,6 +97,39 @@ def splits_verb(
         return
     for title, names in (("seen", found.seen), ("unseen", found.unseen)):
         typer.echo(f"{title} ({len(names)}): {', '.join(names)}")
+
+
+@app.command("queries")
+@verb
+def queries_verb(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset of moment retrieval.")],
+    root: Annotated[Path, typer.Option(metavar="DIR", help="Where its annotations are.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.jsonl", help="What to write.")],
+    subset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="By default the one that papers test on.")
+    ] = None,
+) -> None:
+    """Write the sentences of a dataset, with ids and windows, one a line, as QVHighlights does.
+
+    Answer them by qid, and openmoment evaluate scores it.
+    """
+    from openmoment.datasets import load_retrieval
+    from openmoment.files import write_text
+
+    data = load_retrieval(name, root)
+    moments = data.subset(subset or data.test_subset)
+    rows = [
+        {
+            "qid": moment.query_id,
+            "query": moment.query,
+            "vid": moment.video,
+            "duration": None if math.isnan(moment.duration_s) else moment.duration_s,
+            "relevant_windows": moment.windows.tolist(),
+        }
+        for moment in moments
+    ]
+    write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), out)
+    say(f"Wrote {len(rows)} queries to {out}.")
 
 
 def _files(videos: Path | None, features: Path | None) -> set[str] | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openmoment.cli.console import Backbone, Json, print_json, progress_bar, say, verb
+from openmoment.cli.retrieval import RETRIEVAL, evaluate_retrieval
 from openmoment.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,7 +60,10 @@ def evaluate_verb(
     ] = None,
     profile: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="tIoUs: thumos14, activitynet or fine (0.1 to 0.7)."),
+        typer.Option(
+            metavar="NAME",
+            help="thumos14, activitynet, fine (tIoU 0.1 to 0.7), or a retrieval dataset.",
+        ),
     ] = None,
     subset: Annotated[
         str | None, typer.Option(metavar="NAME", help="By default the one that papers test on.")
@@ -137,6 +141,19 @@ def evaluate_verb(
 
     if (predictions is None) == (method is None):
         raise ConfigError("Give a prediction file to score, or --method NAME to run one.")
+    if (name := dataset or profile) in RETRIEVAL:
+        if not predictions:
+            raise ConfigError(f"{name} is for moment retrieval: give a prediction file to score.")
+        evaluate_retrieval(
+            predictions,
+            name=name,
+            gt=gt,
+            root=root,
+            subset=subset,
+            form=form.value,
+            as_json=as_json,
+        )
+        return
     exclusions = exclude or ("none" if predictions else "default")
     data = _load(gt, dataset, root, profile, exclusions)
     protocol = Protocol(data, setting, _numbers(splits), rule.value, subset, generalized)

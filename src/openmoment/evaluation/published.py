@@ -59,7 +59,10 @@ _MAIN_TABLES = {
     ("T3AL", "Table 2"),
     ("T3AL", "Table 3"),
     ("T3AL", "Table 4"),
+    ("UnLoc", "Table 5"),
     ("UnLoc", "Table 6"),
+    ("UnLoc", "Table 7"),
+    ("GRIZAL", "Table 3"),
 }
 
 
@@ -75,7 +78,7 @@ def published_results() -> tuple[Published, ...]:
 
 
 def published_beside(dataset: str, setting: str) -> tuple[Published, ...]:
-    """The rows of the zero-shot main tables for a dataset and setting.
+    """The rows of the main tables for a dataset and setting.
 
     A method that several papers quote is taken from the first one that has it: its numbers are
     the same but for copying slips.
