@@ -20,7 +20,7 @@ def _read(files: Sequence[Path]) -> Records:
     for path in files:
         subset = next((name for name in _SUBSETS if name in path.stem.split("_")), "")
         videos: dict[str, tuple[float, list[Instance]]] = {}
-        for number, line in enumerate(read_text(path).splitlines(), start=1):
+        for number, line in enumerate(read_text(path).split("\n"), start=1):
             if line.strip():
                 name, duration_s, instances = _read_query(line, f"{path}, line {number}")
                 videos.setdefault(name, (duration_s, []))[1].extend(instances)
