@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 from slow_detection import slow_average_recall, slow_detection
 
+from openmoment.datasets import load_dataset
 from openmoment.errors import FormatError
 from openmoment.evaluation import matching
 from openmoment.evaluation.detection import (
@@ -309,3 +310,32 @@ def test_whole_videos_with_true_labels_score_as_measured(data_root, setting):
         result = evaluate(truth, found, PROFILES["activitynet"])
         scores.append([*result.mean_ap[[0, 5, 9]], result.average])
     assert_allclose(100 * np.mean(scores, axis=0), SANITY[setting], rtol=0, atol=0.2)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("dataset", "subset", "profile"),
+    [("thumos14", "test", "thumos14"), ("activitynet", "validation", "activitynet")],
+)
+def test_random_predictions_over_real_ground_truth(data_root, dataset, subset, profile):
+    """Jittered, mislabelled, repeated and tied predictions, against the literal rules."""
+    videos = load_dataset(dataset, data_root / "annotations" / dataset).subset(subset)
+    rng = np.random.default_rng(7)
+    truth = [
+        (video, true.names[label], *map(float, segment))
+        for video, true in videos.items()
+        for segment, label in zip(true.segments, true.labels, strict=True)
+    ]
+    names = sorted({row[1] for row in truth})
+    found = []
+    for video, name, start_s, end_s in truth:
+        for _ in range(rng.integers(0, 4)):
+            width = max(end_s - start_s, 0.1)
+            start, end = np.sort([start_s, end_s] + rng.normal(0, 0.2 * width, 2))
+            label = name if rng.random() < 0.7 else names[rng.integers(len(names))]
+            found.append((video, label, float(start), float(end), round(rng.random(), 2)))
+    result = evaluate(truth, found, PROFILES[profile])
+    literal = slow_detection(truth, as_in_files(found), PROFILES[profile])
+    assert list(result.classes) == sorted(literal)
+    assert 0.05 < result.average < 0.95
+    assert_allclose(result.ap, [literal[name] for name in result.classes], rtol=0, atol=1e-9)

@@ -21,7 +21,7 @@ COLUMNS = (
 COLUMN_OF = {part: i for i, parts in enumerate(COLUMNS) for part in parts}
 MODULES = sorted(SOURCE.rglob("*.py"))
 HEAVY = ("torch", "av", "matplotlib", "pandas", "skimage", "sklearn", "sentence_transformers")
-NEEDS_TORCH = {"openmoment.encoders.efficientnet_lite"}
+NEEDS_TORCH = {"openmoment.encoders.efficientnet_lite", "openmoment.encoders.text_tower"}
 NEEDS_AV = "openmoment.video"
 
 

@@ -6,7 +6,7 @@ Axes: t snippets, k texts, d joint width, d_in width of the stored features.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from numpy import ndarray as Array
@@ -28,6 +28,19 @@ class Calibration:
     middle: float
 
 
+class Towers(NamedTuple):
+    """Both sides before their projections, for methods that adapt these to one video.
+
+    Snippets times ``video_projection`` and texts times ``text_projection`` are compared by cosine.
+    """
+
+    snippets: Float[Array, "t d_h"]
+    video_projection: Float[Array, "d_h d"]
+    texts: Float[Array, "k d_txt"]
+    text_projection: Float[Array, "d_txt d"]
+    logit_scale: float
+
+
 @runtime_checkable
 class Space(Protocol):
     """How features and text embeddings are compared, in NumPy alone."""
@@ -47,6 +60,10 @@ class Space(Protocol):
         self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d"]
     ) -> Float[Array, "k t"]:
         """Logits that may also be compared between texts when most of them do not occur."""
+        ...
+
+    def towers(self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d"]) -> Towers:
+        """Both sides and their projections; identities where nothing was trained."""
         ...
 
 
@@ -82,5 +99,8 @@ class Encoder(Protocol):
     def encode_text(
         self, names: Sequence[str], *, templates: Sequence[str] | None = None
     ) -> Float[Array, "k d"]:
-        """One embedding for each name, averaged over ``templates`` (default: the encoder's own)."""
+        """One embedding for each name, averaged over ``templates`` (default: the encoder's own).
+
+        Before the text projection, where the model has one: the space applies it.
+        """
         ...

@@ -6,7 +6,7 @@ the 1,000 ImageNet classes; a query is compared with the *texts* of those classe
 - objects-to-action (Jain et al., ICCV 2015; soft form): w = softmax(A x / tau) says how much each
   class speaks for the query x, and the snippet's score is log(p . w + 1e-4). Best at naming.
 - ConSE (Norouzi et al., ICLR 2014): the snippet becomes p A, a point in the text space. A plain
-  Euclidean space for the methods that need one (`video_projection`).
+  Euclidean space for the methods that need one (`towers`).
 
 It recognises an action by its objects and places, and knows nothing of motion.
 """
@@ -24,7 +24,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray as Array
 from safetensors.numpy import load
 
-from openmoment.encoders.base import Calibration, Progress
+from openmoment.encoders.base import Calibration, Progress, Towers
 from openmoment.encoders.frames import centre_crop, encode_frames
 from openmoment.errors import MissingWeightsError
 from openmoment.types import Recipe, Snippets
@@ -48,6 +48,7 @@ _IMAGE_TEMPERATURE = 2.0
 _TEXT_TEMPERATURE = 0.06
 _FLOOR = 1e-4
 _CONSE_WEIGHT = 2.0
+_LOGIT_SCALE = 20.0  # of ConSE's cosines, so that a softmax over queries says something
 _BATCH = 4  # frames; larger batches leave the processor's cache and are slower
 
 
@@ -85,6 +86,13 @@ class ClassSpace:
         logits = self.logits(features, embeddings)
         return logits - np.log(lengths)[:, None] + _CONSE_WEIGHT * cosine
 
+    def towers(self, features: Float[Array, "t c"], embeddings: Float[Array, "k d"]) -> Towers:
+        """ConSE's points in the text space; nothing was trained to project, so identities."""
+        identity = np.eye(embeddings.shape[1], dtype=np.float32)
+        return Towers(
+            _unit(features @ self.class_texts), identity, embeddings, identity, _LOGIT_SCALE
+        )
+
 
 class Embedded:
     """Offline default: an ImageNet classifier and a sentence encoder. Objects and places only."""
@@ -97,7 +105,6 @@ class Embedded:
     fps = 4.0
     dim_in = 1000
     dim = 384
-    logit_scale = 1.0
 
     def __init__(self) -> None:
         self.space = ClassSpace()
@@ -106,11 +113,6 @@ class Embedded:
     def fingerprint(self) -> str:
         recipe = f"{_versions()} {_IMAGE_TEMPERATURE} {_TEXT_TEMPERATURE} {_FLOOR} {TEMPLATES} v1"
         return sha256(recipe.encode()).hexdigest()[:16]
-
-    @property
-    def video_projection(self) -> Float[Array, "d_in d"]:
-        """ConSE's view: features times this lie in the text space."""
-        return self.space.class_texts
 
     @staticmethod
     def missing() -> str | None:

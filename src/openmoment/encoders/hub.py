@@ -1,0 +1,68 @@
+"""Weights from the user's own hub cache, and the one function that downloads.
+
+Looking into the cache imports nothing and asks nobody; the layout is huggingface_hub's.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+from openmoment.errors import MissingWeightsError
+from openmoment.extras import require
+
+WEIGHT_NAMES = ("open_clip_model.safetensors", "model.safetensors")
+"""Of one model, in the order of preference. Pickled weights are never loaded."""
+
+
+def cache_folder() -> Path:
+    """The hub's cache, where the user's environment says it is."""
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    return Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+
+
+def cached_weights(repo: str) -> Path | None:
+    """The safetensors file of a repository that was downloaded before, or None."""
+    folder = cache_folder() / f"models--{repo.replace('/', '--')}"
+    main = folder / "refs" / "main"
+    if not main.is_file():
+        return None
+    snapshot = folder / "snapshots" / main.read_text().strip()
+    return next((snapshot / name for name in WEIGHT_NAMES if (snapshot / name).is_file()), None)
+
+
+def pull(repo: str) -> Path:
+    """Download a repository's weights into the hub cache, resuming, with progress, and check them.
+
+    Raises MissingWeightsError when the hub cannot be reached, has no such file, or the file is
+    not what the hub announced.
+    """
+    hub = require("huggingface_hub", extra="clip")
+    problem: Exception | None = None
+    for name in WEIGHT_NAMES:
+        try:
+            path = Path(hub.hf_hub_download(repo, name))
+        except Exception as error:  # the library's errors have no common base
+            problem = problem or error
+            continue
+        _check(path)
+        return path
+    reason = " ".join(str(problem).split())[:200]
+    raise MissingWeightsError(
+        f"The weights of {repo} could not be downloaded ({reason}). Check the network, or copy "
+        f"the file to this machine and give its path: NAME@/path/to/{WEIGHT_NAMES[0]}"
+    )
+
+
+def _check(path: Path) -> None:
+    """Large files are stored in the cache under their SHA-256."""
+    announced = path.resolve().name
+    if len(announced) != hashlib.sha256().digest_size * 2:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != announced:
+        path.resolve().unlink()
+        raise MissingWeightsError(
+            f"{path}: damaged in transfer (SHA-256 {found[:12]}…, announced {announced[:12]}…). "
+            "It was removed; pull again."
+        )

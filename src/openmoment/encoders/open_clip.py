@@ -1,0 +1,404 @@
+"""CLIP, CoCa, SigLIP, MobileCLIP: any model that open_clip can make, from weights on this machine.
+
+A name is a preset (`clip-vit-b-16`), or ``ARCHITECTURE@TAG``, ``ARCHITECTURE@FILE.safetensors``,
+or a folder with ``open_clip_config.json`` and its weights. Features are stored before the visual
+projection. Weights are safetensors, read from a path or from the hub cache; nothing is downloaded
+here (`hub.pull` does, when asked).
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray as Array
+from safetensors import SafetensorError, safe_open
+
+from openmoment.encoders.base import Progress
+from openmoment.encoders.frames import encode_frames
+from openmoment.encoders.hub import WEIGHT_NAMES, cached_weights
+from openmoment.encoders.projected import ProjectedSpace, Projections
+from openmoment.errors import ConfigError, MissingWeightsError
+from openmoment.types import Recipe, Snippets
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from openmoment.encoders.text_tower import TextTower
+
+TEMPLATES = ("a video of action {}",)
+"""The prompt of T3AL and of the naive baselines."""
+PRECISIONS = ("fp32", "bf16", "fp16")
+CONFIG = "open_clip_config.json"
+_VIDEO_PROJECTIONS = ("visual.proj",)
+_TEXT_PROJECTIONS = ("text_projection", "text.text_projection")
+_BATCH = 16
+_VERSION = "v1"  # of this file's way from frames to features; part of every fingerprint
+
+
+class Weights(NamedTuple):
+    """Where a model's weights come from; one of ``tag`` and ``path``."""
+
+    architecture: str
+    """An open_clip model's name, or ``local-dir:FOLDER``."""
+    tag: str = ""
+    path: Path | None = None
+    repo: str = ""
+    """On the hub, where it is known without asking open_clip."""
+
+
+class OpenClip:
+    """A vision and language model through open_clip, on any device that torch knows."""
+
+    name = "open_clip"
+    note = "a model trained on pictures and captions; its presence scores are not calibrated"
+    fps = 4.0
+    weights: Weights
+
+    def __init__(
+        self, weights: Weights | None = None, *, device: str = "cpu", precision: str = "fp32"
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise ConfigError(
+                f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}."
+            )
+        if weights:
+            self.weights = weights
+            self.name = spec_of(weights)
+        self.device, self.precision = device, precision
+        self.space = ProjectedSpace(self._read_projections)
+
+    # what it is, without torch -------------------------------------------------------------
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """What keeps this backbone from running here, and the cure; None when it is ready."""
+        return _missing_packages() or _missing_weights(cls.weights, cls.name)
+
+    @cached_property
+    def path(self) -> Path:
+        """The weights file. Raises MissingWeightsError."""
+        found = find_weights(self.weights)
+        if found is None:
+            problem = _missing_weights(self.weights, self.name)
+            raise MissingWeightsError(problem or f"{self.name}: no weights.")
+        return found
+
+    @cached_property
+    def fingerprint(self) -> str:
+        from openmoment.cache import Cache
+
+        digest = Cache().sha256(self.path)
+        recipe = f"{self.weights.architecture} {digest} {self.precision} {TEMPLATES} {_VERSION}"
+        return sha256(recipe.encode()).hexdigest()[:16]
+
+    @property
+    def dim_in(self) -> int:
+        video = self.space.projections.video
+        return self._widths[0] if video is None else len(video)
+
+    @property
+    def dim(self) -> int:
+        video = self.space.projections.video
+        return self.dim_in if video is None else video.shape[1]
+
+    @cached_property
+    def _widths(self) -> tuple[int, int]:
+        blank = np.zeros((8, 8, 3), dtype=np.uint8)
+        return self.encode_pictures([blank]).shape[1], self.encode_text(["x"]).shape[1]
+
+    def _read_projections(self) -> Projections:
+        """From the weights file alone, so that a question of cached features needs no torch."""
+        try:
+            with safe_open(self.path, framework="numpy") as file:
+                names = set(file.keys())
+
+                def read(options: Sequence[str]) -> Array | None:
+                    name = next((option for option in options if option in names), None)
+                    return None if name is None else file.get_tensor(name).astype(np.float32)
+
+                scale = read(("logit_scale",))
+                video, text = read(_VIDEO_PROJECTIONS), read(_TEXT_PROJECTIONS)
+        except (OSError, SafetensorError) as error:
+            raise MissingWeightsError(
+                f"{self.path}: not a readable weights file ({error})."
+            ) from error
+        logit_scale = 100.0 if scale is None else float(np.exp(scale.reshape(-1)[0]))
+        return Projections(video, text, logit_scale)
+
+    # encoding ------------------------------------------------------------------------------
+
+    def encode_video(
+        self, path: Path, *, fps: float, source_sha256: str, progress: Progress | None = None
+    ) -> Snippets:
+        from openmoment.video import probe, read_frames
+
+        duration_s = probe(path).duration_s
+        features, grid = encode_frames(
+            read_frames(path, fps=fps),
+            self.encode_pictures,
+            batch=_BATCH,
+            advance=None if progress is None else lambda done_s: progress(done_s, duration_s),
+        )
+        recipe = Recipe(self.name, self.fingerprint, fps, source_sha256)
+        return Snippets(features, grid, recipe, max(duration_s, grid.end_s))
+
+    def encode_pictures(self, pictures: list[UInt8[Array, "h w 3"]]) -> Float[Array, "b d_in"]:
+        """Features before the visual projection; pictures may differ in size."""
+        import torch
+
+        with torch.inference_mode():
+            pooled = self.model.visual(self.preprocess(pictures))
+        pooled = pooled[0] if isinstance(pooled, tuple) else pooled
+        return pooled.float().cpu().numpy()
+
+    def image_tokens(self, pictures: list[UInt8[Array, "h w 3"]]) -> "Tensor":
+        """All tokens of each picture, [b, n, w], for GRIZAL and captions.
+
+        Raises ConfigError when the model gives none.
+        """
+        import torch
+
+        visual = self.model.visual
+        if not hasattr(visual, "output_tokens"):
+            raise ConfigError(f"{self.name}: its image tower gives no tokens.")
+        before, visual.output_tokens = visual.output_tokens, True
+        try:
+            with torch.inference_mode():
+                return visual(self.preprocess(pictures))[1]
+        finally:
+            visual.output_tokens = before
+
+    def preprocess(self, pictures: list[UInt8[Array, "h w 3"]]) -> "Tensor":
+        """What open_clip's own transform makes of each picture, bit for bit, as one batch."""
+        import torch
+        from PIL import Image
+
+        resize, mean, std = self._transform
+        small = [np.asarray(resize(Image.fromarray(picture))) for picture in pictures]
+        batch = torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).contiguous()
+        batch = batch.to(torch.float32).div(255).sub_(mean).div_(std)
+        return batch.to(self.device, next(self.model.visual.parameters()).dtype)
+
+    def encode_text(
+        self, names: Sequence[str], *, templates: Sequence[str] | None = None
+    ) -> Float[Array, "k d_txt"]:
+        import torch
+
+        if not names:
+            return np.zeros((0, self._widths[1]), dtype=np.float32)
+        prompts = [t.format(name) for name in names for t in templates or TEMPLATES]
+        tower = self.text_tower
+        with torch.inference_mode():
+            tokens = tower.tokenize(prompts).to(self.device)
+            pooled, _ = tower.encode(tower.embed(tokens), tokens)
+            if self._text_head is not None:
+                pooled = self._text_head(pooled)
+        return pooled.float().cpu().numpy().reshape(len(names), -1, pooled.shape[1]).mean(axis=1)
+
+    def tokens(self, texts: Sequence[str]) -> "Tensor":
+        """All tokens of each text after the last layer, [b, n, w]."""
+        import torch
+
+        tower = self.text_tower
+        with torch.inference_mode():
+            ids = tower.tokenize(texts).to(self.device)
+            return tower.encode(tower.embed(ids), ids)[1]
+
+    # the model -----------------------------------------------------------------------------
+
+    @cached_property
+    def text_tower(self) -> "TextTower":
+        """The text side, for learnable contexts too."""
+        from openmoment.encoders.text_tower import TextTower
+
+        return TextTower(self.model, self._tokenizer)
+
+    @cached_property
+    def model(self) -> Any:
+        """The open_clip model, its projections taken off, in evaluation mode."""
+        return self._made[0]
+
+    @property
+    def _text_head(self) -> Any:
+        """A text projection with a bias, which is no matrix, and so is applied here."""
+        return self._made[1]
+
+    @cached_property
+    def _made(self) -> tuple[Any, Any]:
+        import torch
+
+        open_clip = import_open_clip()
+        path = self.path
+        try:
+            if self.weights.architecture.startswith("local-dir:"):
+                model = open_clip.create_model(self.weights.architecture, device=self.device)
+            else:
+                model = open_clip.create_model(
+                    self.weights.architecture, pretrained=str(path), device=self.device
+                )
+        except (RuntimeError, ValueError, OSError, SafetensorError) as error:
+            problem = " ".join(str(error).split())[:300]
+            raise MissingWeightsError(
+                f"{path}: these weights do not fit {self.weights.architecture} ({problem})."
+            ) from error
+        model.eval().requires_grad_(False)
+        if self.precision != "fp32":
+            model.to({"bf16": torch.bfloat16, "fp16": torch.float16}[self.precision])
+        if getattr(model.visual, "proj", None) is not None and isinstance(
+            model.visual.proj, torch.nn.Parameter
+        ):
+            model.visual.proj = None
+        text = getattr(model, "text", model)
+        head = getattr(text, "text_projection", None)
+        if head is not None:
+            text.text_projection = None
+        return model, head if isinstance(head, torch.nn.Module) else None
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return import_open_clip().get_tokenizer(self.weights.architecture)
+
+    @cached_property
+    def _transform(self) -> tuple[Any, "Tensor", "Tensor"]:
+        """Resizing and cropping as open_clip composes it, and its mean and deviation."""
+        import torch
+        from torchvision.transforms import Compose
+
+        open_clip = import_open_clip()
+        steps = open_clip.image_transform_v2(
+            open_clip.PreprocessCfg(**self.model.visual.preprocess_cfg), is_train=False
+        ).transforms
+        normalize = steps[-1]
+        shape = (1, 3, 1, 1)
+        mean, std = (torch.tensor(v).view(shape) for v in (normalize.mean, normalize.std))
+        return Compose(steps[:-2]), mean, std
+
+
+class ClipVitB16(OpenClip):
+    """OpenAI's CLIP ViT-B/16: the backbone of ConTrans, STALE, EffPrompt and UnLoc-B."""
+
+    name = "clip-vit-b-16"
+    weights = Weights("ViT-B-16-quickgelu", "openai", repo="timm/vit_base_patch16_clip_224.openai")
+
+
+class ClipVitB32(OpenClip):
+    """OpenAI's CLIP ViT-B/32: the quickest of the three, and a baseline of T3AL."""
+
+    name = "clip-vit-b-32"
+    weights = Weights("ViT-B-32-quickgelu", "openai", repo="timm/vit_base_patch32_clip_224.openai")
+
+
+class ClipVitL14(OpenClip):
+    """OpenAI's CLIP ViT-L/14: the backbone of UnLoc-L."""
+
+    name = "clip-vit-l-14"
+    weights = Weights("ViT-L-14-quickgelu", "openai", repo="timm/vit_large_patch14_clip_224.openai")
+
+
+class CocaVitL14(OpenClip):
+    """CoCa ViT-L/14, fine-tuned for captions: the backbone of T3AL, and its captioner."""
+
+    name = "coca-vit-l-14"
+    weights = Weights(
+        "coca_ViT-L-14",
+        "mscoco_finetuned_laion2b_s13b_b90k",
+        repo="laion/mscoco_finetuned_CoCa-ViT-L-14-laion2B-s13B-b90k",
+    )
+
+
+PRESETS = (ClipVitB16, ClipVitB32, ClipVitL14, CocaVitL14)
+
+
+# ---------------------------------------------------------------------------------------------
+# Names and weights
+# ---------------------------------------------------------------------------------------------
+
+
+def parse_spec(text: str) -> Weights | None:
+    """``ARCHITECTURE@TAG``, ``ARCHITECTURE@PATH`` or a folder; None for any other name.
+
+    Raises MissingWeightsError for a path that does not exist or holds no safetensors.
+    """
+    folder = Path(text).expanduser()
+    if folder.is_dir() and (folder / CONFIG).is_file():
+        return Weights(f"local-dir:{folder}", path=_in_folder(folder))
+    architecture, at, where = text.partition("@")
+    if not at or not architecture or not where:
+        return None
+    path = Path(where).expanduser()
+    if path.is_dir():
+        return Weights(architecture, path=_in_folder(path))
+    if path.suffix or "/" in where:
+        if not path.is_file():
+            raise MissingWeightsError(f"{path}: no such weights file. Check the path.")
+        if path.suffix != ".safetensors":
+            raise MissingWeightsError(
+                f"{path}: expected a .safetensors file. Pickled weights can run code and are not "
+                "loaded; convert them first."
+            )
+        return Weights(architecture, path=path)
+    return Weights(architecture, tag=where)
+
+
+def spec_of(weights: Weights) -> str:
+    """The name that `parse_spec` reads."""
+    if weights.architecture.startswith("local-dir:"):
+        return weights.architecture.removeprefix("local-dir:")
+    return f"{weights.architecture}@{weights.path or weights.tag}"
+
+
+def find_weights(weights: Weights) -> Path | None:
+    """The file, where it is on this machine. Asks open_clip only for tags that are no preset's."""
+    if weights.path:
+        return weights.path
+    repo = weights.repo or repo_of(weights)
+    return cached_weights(repo) if repo else None
+
+
+def repo_of(weights: Weights) -> str:
+    """The hub repository of an open_clip tag. Raises ConfigError for an unknown one."""
+    if weights.repo:
+        return weights.repo
+    open_clip = import_open_clip()
+    known = open_clip.get_pretrained_cfg(weights.architecture, weights.tag)
+    if not known:
+        tags = open_clip.list_pretrained_tags_by_model(weights.architecture)
+        raise ConfigError(
+            f"open_clip has no weights {weights.tag!r} of {weights.architecture!r}."
+            + (f" Known: {', '.join(tags)}." if tags else " Known models: open_clip.list_models().")
+        )
+    return known.get("hf_hub", "").rstrip("/")
+
+
+def import_open_clip() -> Any:
+    """open_clip, also beside a torchvision that does not fit torch. Raises MissingExtraError."""
+    from openmoment.encoders.torchvision_ops import declare_missing
+    from openmoment.extras import require
+
+    declare_missing()
+    return require("open_clip", extra="clip")
+
+
+def _in_folder(folder: Path) -> Path:
+    for name in WEIGHT_NAMES:
+        if (folder / name).is_file():
+            return folder / name
+    raise MissingWeightsError(f"{folder}: holds none of {', '.join(WEIGHT_NAMES)}.")
+
+
+def _missing_packages() -> str | None:
+    from importlib.util import find_spec
+
+    if find_spec("open_clip") is None:
+        return "Needs open_clip. Run: pip install 'openmoment[clip]'"
+    return None
+
+
+def _missing_weights(weights: Weights, name: str) -> str | None:
+    if find_weights(weights):
+        return None
+    return f"The weights of {name} are not on this machine. Run: openmoment models pull {name}"

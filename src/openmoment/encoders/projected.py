@@ -1,0 +1,77 @@
+"""The space of a two-tower model: features and texts meet after a projection each, by cosine.
+
+Axes: t snippets, k texts, d_in and d_txt widths before the projections, d after.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray as Array
+
+from openmoment.encoders.base import Calibration, Towers
+
+
+class Projections(NamedTuple):
+    """What a model's weights say of its space; a projection that it lacks is None."""
+
+    video: Float[Array, "d_in d"] | None
+    text: Float[Array, "d_txt d"] | None
+    logit_scale: float
+    """By which the cosine is multiplied, as in the model's own loss."""
+
+
+class ProjectedSpace:
+    """Cosine similarity after the projections, which are read when first needed.
+
+    The presence is not calibrated: that takes footage and the weights (benchmarks/calibrate.py).
+    """
+
+    presence = Calibration(slope=0.5, middle=2.0)
+    match = Calibration(slope=0.1, middle=0.0)
+
+    def __init__(self, read: Callable[[], Projections]) -> None:
+        self._read = read
+
+    @cached_property
+    def projections(self) -> Projections:
+        return self._read()
+
+    @property
+    def logit_scale(self) -> float:
+        return self.projections.logit_scale
+
+    def logits(
+        self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d_txt"]
+    ) -> Float[Array, "k t"]:
+        """The scaled cosine; a softmax over texts is the model's own classifier."""
+        video, text, scale = self.projections
+        snippets = unit(features if video is None else features @ video)
+        words = unit(embeddings if text is None else embeddings @ text)
+        return scale * words @ snippets.T
+
+    def evidence(
+        self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d_txt"]
+    ) -> Float[Array, "k t"]:
+        """The logits: contrastive training makes them comparable between texts."""
+        return self.logits(features, embeddings)
+
+    def towers(
+        self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d_txt"]
+    ) -> Towers:
+        """Both sides before their projections, and these; identities where the model has none."""
+        video, text, scale = self.projections
+        return Towers(
+            features,
+            np.eye(features.shape[1], dtype=np.float32) if video is None else video,
+            embeddings,
+            np.eye(embeddings.shape[1], dtype=np.float32) if text is None else text,
+            scale,
+        )
+
+
+def unit(rows: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """Rows of length one; a row of zeros stays."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
