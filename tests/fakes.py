@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray as Array
 
-from openmoment.encoders.base import Calibration, Progress
+from openmoment.encoders.base import Calibration, Progress, Towers
 from openmoment.errors import VideoError
 from openmoment.types import Recipe, SnippetGrid, Snippets
 
@@ -27,6 +27,10 @@ class FakeSpace:
         projected = projected / np.linalg.norm(projected, axis=1, keepdims=True)
         return 10.0 * embeddings @ projected.T
 
+    def towers(self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d"]) -> Towers:
+        identity = np.eye(embeddings.shape[1], dtype=np.float32)
+        return Towers(features[:, : len(identity)], identity, embeddings, identity, 10.0)
+
     def evidence(
         self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d"]
     ) -> Float[Array, "k t"]:
@@ -42,6 +46,7 @@ class FakeEncoder:
 
     name = "fake"
     note = "made for tests."
+    takes_device = False
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray as Array
 
-from openmoment.encoders.base import Calibration
+from openmoment.encoders.base import Calibration, Towers
 from openmoment.types import Queries, Recipe, SnippetGrid, Snippets
 
 DIM = 64
@@ -22,6 +22,10 @@ class CosineSpace:
         self, features: Float[Array, "t d"], embeddings: Float[Array, "k d"]
     ) -> Float[Array, "k t"]:
         return 10.0 * embeddings @ features.T
+
+    def towers(self, features: Float[Array, "t d"], embeddings: Float[Array, "k d"]) -> Towers:
+        identity = np.eye(embeddings.shape[1])
+        return Towers(features, identity, embeddings, identity, 10.0)
 
     def evidence(
         self, features: Float[Array, "t d"], embeddings: Float[Array, "k d"]

@@ -59,7 +59,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """Annotations and feature files of a world in which the fake backbone sees what is named."""
     encoder = FakeEncoder(dim_in=8)
 
-    def load(name: str) -> FakeEncoder:
+    def load(name: str, **_: str) -> FakeEncoder:
         if name not in ("fake", "auto"):
             raise UnknownNameError("backbone", name, ["fake"])
         return encoder

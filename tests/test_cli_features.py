@@ -19,7 +19,7 @@ from openmoment.features import IMPORTED, read_features
 def fake_backbone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The one backbone is the fake, and the cache is the test's own."""
 
-    def load(name: str) -> FakeEncoder:
+    def load(name: str, **_: str) -> FakeEncoder:
         if name not in ("fake", "auto"):
             raise UnknownNameError("backbone", name, ["fake"])
         return FakeEncoder()

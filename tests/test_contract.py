@@ -8,7 +8,7 @@ from spaces import CosineSpace, film, words
 
 from openmoment.encoders import ENCODERS, Encoder, load_encoder
 from openmoment.encoders.base import Space
-from openmoment.errors import ConfigError, UnknownNameError
+from openmoment.errors import ConfigError, MissingWeightsError, UnknownNameError
 from openmoment.evaluation.detection import evaluate_detection
 from openmoment.methods import METHODS, HasCurves, load_method
 from openmoment.types import Annotations, Detections, Queries
@@ -121,13 +121,15 @@ def test_an_unknown_method_is_told_its_neighbour() -> None:
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_backbones_encode_words(name: str) -> None:
+    if problem := ENCODERS[name].missing():
+        with pytest.raises(MissingWeightsError, match=name):
+            load_encoder(name)
+        pytest.skip(problem)
     encoder = load_encoder(name)
     assert isinstance(encoder, Encoder)
     assert isinstance(encoder.space, Space)
-    if encoder.missing():
-        pytest.skip(f"{name} is not ready here: {encoder.missing()}")
     together = encoder.encode_text(["pole vault", "a man opens the fridge", "x"])
-    assert together.shape == (3, encoder.dim)
+    assert together.shape[0] == 3
     assert np.isfinite(together).all()
     alone = [encoder.encode_text([n])[0] for n in ("pole vault", "a man opens the fridge", "x")]
     np.testing.assert_allclose(together, alone, atol=1e-5)

@@ -73,7 +73,7 @@ def photograph(name: str) -> np.ndarray:
 
 def test_photographs_are_called_by_their_names(embedded: Embedded) -> None:
     pictures = [photograph(name) for name in ("chelsea", "coffee", "rocket")]
-    probabilities = embedded._encode_pictures(pictures)
+    probabilities = embedded.encode_pictures(pictures)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     texts = embedded.encode_text(["a cat", "a cup of coffee", "a rocket launch"])
     assert embedded.space.logits(probabilities, texts).argmax(axis=0).tolist() == [0, 1, 2]

@@ -115,13 +115,15 @@ def load_pipeline(
     fps: float | None = None,
     cache: Cache | None = None,
     use_cache: bool = True,
+    device: str = "cpu",
+    precision: str = "fp32",
 ) -> Pipeline:
     """A pipeline by names. ``fps`` is snippets per second of video, by default the backbone's.
 
-    ``settings`` are the method's. ``cache`` is by default the user's. Raises UnknownNameError,
-    ConfigError.
+    ``settings`` are the method's. ``cache`` is by default the user's. ``device`` and
+    ``precision`` are the backbone's. Raises UnknownNameError, ConfigError, MissingWeightsError.
     """
-    encoder = load_encoder(backbone)
+    encoder = load_encoder(backbone, device=device, precision=precision)
     if fps is not None and not 0 < fps <= 1000:
         raise ConfigError(f"fps must be over 0 and at most 1000 snippets per second, got {fps}.")
     return Pipeline(

@@ -22,6 +22,13 @@ Backbone = Annotated[
     str, typer.Option(metavar="NAME", help="What encodes video and words: openmoment models.")
 ]
 
+Device = Annotated[
+    str, typer.Option(metavar="NAME", help="Where the backbone runs: cpu, cuda, cuda:1, mps.")
+]
+Precision = Annotated[
+    str, typer.Option(metavar="KIND", help="Of the backbone's numbers: fp32, bf16, fp16.")
+]
+
 
 def verb(function: Callable[P, R]) -> Callable[P, R]:
     """Turn the user's errors into one line and exit code 2, and Ctrl-C into 130."""

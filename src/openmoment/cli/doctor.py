@@ -13,7 +13,7 @@ from openmoment.cli.console import INPUT_FAULT, Json, print_json, verb
 from openmoment.cli.models import list_backbones
 
 PACKAGES = ("av", "jaxtyping", "numpy", "safetensors", "tokenizers", "torch", "typer")
-EXTRAS = {"plot": "matplotlib", "pandas": "pandas"}
+EXTRAS = {"clip": "open_clip_torch", "plot": "matplotlib", "pandas": "pandas"}
 """What each extra is known by."""
 
 
@@ -58,7 +58,7 @@ def describe(facts: dict[str, Any]) -> list[str]:
         lines.append(f"  {name:<12}  {found or f'MISSING. Run: pip install {name}'}")
     lines += ["", "backbones"]
     for row in facts["backbones"]:
-        lines.append(f"  {row['name']:<12}  {row['missing'] or 'ready'}")
+        lines.append(f"  {row['name']:<14}  {row['missing'] or 'ready'}")
     lines += ["", "extras"]
     for extra, is_ready in facts["extras"].items():
         cure = f"not installed. Run: pip install 'openmoment[{extra}]'"

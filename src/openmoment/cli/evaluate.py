@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmoment.cli.console import Backbone, Json, print_json, progress_bar, say, verb
+from openmoment.cli.console import (
+    Backbone,
+    Device,
+    Json,
+    Precision,
+    print_json,
+    progress_bar,
+    say,
+    verb,
+)
 from openmoment.cli.retrieval import RETRIEVAL, evaluate_retrieval
 from openmoment.errors import ConfigError
 
@@ -16,6 +25,7 @@ if TYPE_CHECKING:
     from openmoment.evaluation.protocol import Protocol, Run
     from openmoment.evaluation.result import Result
     from openmoment.experiment import SnippetSource
+    from openmoment.pipeline import Pipeline
 
 
 class Form(StrEnum):
@@ -100,6 +110,8 @@ def evaluate_verb(
         Path | None, typer.Option(metavar="DIR", help="Feature files of the videos.")
     ] = None,
     videos: Annotated[Path | None, typer.Option(metavar="DIR", help="The videos.")] = None,
+    device: Device = "cpu",
+    precision: Precision = "fp32",
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Leave out videos that are not there.")
     ] = False,
@@ -137,6 +149,7 @@ def evaluate_verb(
     from openmoment.cli.result_text import Report
     from openmoment.evaluation.kept import keep
     from openmoment.evaluation.protocol import Protocol
+    from openmoment.experiment import SnippetSource
     from openmoment.report.diagnosis import write_diagnosis
 
     if (predictions is None) == (method is None):
@@ -164,7 +177,8 @@ def evaluate_verb(
         run = _score_predictions(predictions, protocol, external_scores, only_predicted)
     else:
         assert method
-        source = _source(method, backbone, set_ or [], features, videos)
+        pipeline = _pipeline(method, backbone, set_ or [], device, precision)
+        source = SnippetSource(pipeline, features, videos)
         run = _run(protocol, source, allow_missing)
         checks = _check_text(protocol, source, run.result) if text_check else {}
     report = Report(
@@ -261,20 +275,15 @@ def _score_predictions(
     return run
 
 
-def _source(
-    method: str,
-    backbone: str,
-    assignments: list[str],
-    features: Path | None,
-    videos: Path | None,
-) -> "SnippetSource":
+def _pipeline(
+    method: str, backbone: str, assignments: list[str], device: str, precision: str
+) -> "Pipeline":
     from openmoment.config import parse_assignments
-    from openmoment.experiment import SnippetSource
     from openmoment.methods import METHODS
     from openmoment.pipeline import load_pipeline
 
     settings = {**METHODS[method].RANKING, **parse_assignments(assignments)}
-    return SnippetSource(load_pipeline(backbone, method, settings=settings), features, videos)
+    return load_pipeline(backbone, method, settings=settings, device=device, precision=precision)
 
 
 def _run(protocol: "Protocol", source: "SnippetSource", allow_missing: bool) -> "Run":

@@ -11,7 +11,9 @@ import typer
 from openmoment.cli.console import (
     INPUT_FAULT,
     Backbone,
+    Device,
     Json,
+    Precision,
     print_json,
     progress_bar,
     say,
@@ -46,6 +48,8 @@ def extract_verb(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files of another recipe.")
     ] = False,
+    device: Device = "cpu",
+    precision: Precision = "fp32",
     as_json: Json = False,
 ) -> None:
     """Encode every video below DIR into one feature file each.
@@ -59,7 +63,7 @@ def extract_verb(
     from openmoment.listing import find_videos
 
     videos = [folder] if folder.is_file() else find_videos(folder)
-    encoder = load_encoder(backbone)
+    encoder = load_encoder(backbone, device=device, precision=precision)
     rate = encoder.fps if fps is None else fps
     done: list[Extracted] = []
     with progress_bar(f"{len(videos)} videos") as advance:

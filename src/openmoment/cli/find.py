@@ -10,7 +10,9 @@ import typer
 from openmoment.cli.console import (
     INPUT_FAULT,
     Backbone,
+    Device,
     Json,
+    Precision,
     one_line,
     print_json,
     progress_bar,
@@ -94,6 +96,8 @@ def find_verb(
     fps: Annotated[
         float | None, typer.Option(help="Snippets per second of video.", show_default="by backbone")
     ] = None,
+    device: Device = "cpu",
+    precision: Precision = "fp32",
     as_json: Json = False,
     out: Annotated[
         Path | None,
@@ -136,7 +140,15 @@ def find_verb(
     outputs = Outputs(out, format, report, plot, clips, exact, save_predictions)
     outputs.check(is_folder=video.is_dir())
     settings = parse_assignments(setting or [])
-    pipeline = load_pipeline(backbone, method, settings=settings, fps=fps, use_cache=not no_cache)
+    pipeline = load_pipeline(
+        backbone,
+        method,
+        settings=settings,
+        fps=fps,
+        use_cache=not no_cache,
+        device=device,
+        precision=precision,
+    )
     ranking = pipeline.ranking(settings) if save_predictions else None
     answers = Answers(is_folder=video.is_dir())
     videos = list_videos(video)

@@ -1,13 +1,21 @@
 """openmoment models: the backbones and methods, and what is ready on this machine."""
 
 import inspect
+from typing import Annotated
 
-from openmoment.cli.console import Json, print_json, verb
+import typer
+
+from openmoment.cli.console import Json, print_json, say, verb
+
+app = typer.Typer(invoke_without_command=True)
 
 
+@app.callback()
 @verb
-def models_verb(as_json: Json = False) -> None:
+def models_verb(context: typer.Context, as_json: Json = False) -> None:
     """List backbones and methods: what each is, what it needs, whether it is ready here."""
+    if context.invoked_subcommand:
+        return
     backbones, methods = list_backbones(), list_methods()
     if as_json:
         print_json({"backbones": backbones, "methods": methods})
@@ -23,6 +31,31 @@ def models_verb(as_json: Json = False) -> None:
         for row in rows:
             table.add_row(*(Text(cell or "yes") for cell in row.values()))
         Console(highlight=False).print(table)
+
+
+@app.command("pull")
+@verb
+def pull_verb(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A backbone, or MODEL@TAG.")],
+) -> None:
+    """Download a backbone's weights into the hub cache: nothing else here ever downloads.
+
+    What is there is not downloaded again; what was interrupted goes on; what arrives is checked.
+    """
+    from openmoment.encoders import ENCODERS
+    from openmoment.encoders.hub import pull
+    from openmoment.encoders.open_clip import OpenClip, parse_spec, repo_of
+    from openmoment.errors import ConfigError
+
+    weights = parse_spec(name)
+    if weights is None:
+        encoder = ENCODERS[name]
+        if not issubclass(encoder, OpenClip):
+            raise ConfigError(f"{name} needs no download: its weights come with the package.")
+        weights = encoder.weights
+    if weights.path:
+        raise ConfigError(f"{name} is on this machine already: {weights.path}.")
+    say(f"{name}: {pull(repo_of(weights))}")
 
 
 def list_backbones() -> list[dict[str, str | None]]:

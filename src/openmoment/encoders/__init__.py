@@ -1,21 +1,50 @@
 """Backbones by name. Listing them, and making one, loads no weights and imports no torch."""
 
 from openmoment.encoders.base import Encoder
+from openmoment.errors import ConfigError, MissingWeightsError
 from openmoment.registry import LazyTable
 
 ENCODERS: LazyTable[type[Encoder]] = LazyTable(
     "backbone",
     {
         "embedded": "openmoment.encoders.embedded:Embedded",
+        "clip-vit-b-16": "openmoment.encoders.open_clip:ClipVitB16",
+        "clip-vit-b-32": "openmoment.encoders.open_clip:ClipVitB32",
+        "clip-vit-l-14": "openmoment.encoders.open_clip:ClipVitL14",
+        "coca-vit-l-14": "openmoment.encoders.open_clip:CocaVitL14",
     },
 )
 AUTO = "auto"
 """The best backbone that is ready on this machine; it never downloads."""
 
+BEST_FIRST = ("clip-vit-l-14", "coca-vit-l-14", "clip-vit-b-16", "clip-vit-b-32", "embedded")
+"""The order in which `AUTO` looks."""
 
-def load_encoder(name: str = AUTO) -> Encoder:
-    """The encoder of that name. Raises UnknownNameError."""
-    return ENCODERS["embedded" if name == AUTO else name]()
+_CPU, _FULL = "cpu", "fp32"
+
+
+def load_encoder(name: str = AUTO, *, device: str = _CPU, precision: str = _FULL) -> Encoder:
+    """The encoder of that name, or of an open_clip model: ``MODEL@TAG``, ``MODEL@PATH``, a folder.
+
+    ``device`` and ``precision`` ("fp32", "bf16", "fp16") are for open_clip models. Raises
+    UnknownNameError, ConfigError, MissingWeightsError.
+    """
+    if name == AUTO:
+        name = next(known for known in BEST_FIRST if ENCODERS[known].missing() is None)
+    if name not in ENCODERS:
+        from openmoment.encoders.open_clip import OpenClip, parse_spec
+
+        weights = parse_spec(name)
+        if weights:
+            return OpenClip(weights, device=device, precision=precision)
+    encoder = ENCODERS[name]
+    if problem := encoder.missing():
+        raise MissingWeightsError(problem)
+    if (device, precision) == (_CPU, _FULL):
+        return encoder()
+    if encoder.takes_device:
+        return encoder(device=device, precision=precision)  # pyright: ignore[reportCallIssue]
+    raise ConfigError(f"{name} runs on the processor, in {_FULL}, and takes no other.")
 
 
 def describe_backbone(name: str) -> str:

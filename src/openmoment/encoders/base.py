@@ -76,9 +76,18 @@ class Encoder(Protocol):
     """How far its answers may be trusted, to follow the name in a sentence."""
     fps: float
     """Snippets per second of video, unless the caller asks for another rate."""
-    dim_in: int
-    dim: int
-    space: Space
+    takes_device: bool
+    """Whether it is made with a device and a precision."""
+
+    @property
+    def dim_in(self) -> int:
+        """The width of the features."""
+        ...
+
+    @property
+    def space(self) -> Space:
+        """How its features and texts are compared."""
+        ...
 
     @property
     def fingerprint(self) -> str:

@@ -44,7 +44,7 @@ TEMPLATES = (
     "footage of {}",
 )
 IMAGE_SIDE = 240
-_IMAGE_TEMPERATURE = 2.0
+IMAGE_TEMPERATURE = 2.0
 _TEXT_TEMPERATURE = 0.06
 _FLOOR = 1e-4
 _CONSE_WEIGHT = 2.0
@@ -103,6 +103,7 @@ class Embedded:
         "their motion. For better ones: openmoment models"
     )
     fps = 4.0
+    takes_device = False
     dim_in = 1000
     dim = 384
 
@@ -111,7 +112,7 @@ class Embedded:
 
     @cached_property
     def fingerprint(self) -> str:
-        recipe = f"{_versions()} {_IMAGE_TEMPERATURE} {_TEXT_TEMPERATURE} {_FLOOR} {TEMPLATES} v1"
+        recipe = f"{_versions()} {IMAGE_TEMPERATURE} {_TEXT_TEMPERATURE} {_FLOOR} {TEMPLATES} v1"
         return sha256(recipe.encode()).hexdigest()[:16]
 
     @staticmethod
@@ -132,7 +133,7 @@ class Embedded:
         duration_s = probe(path).duration_s
         features, grid = encode_frames(
             read_frames(path, fps=fps, short_side=IMAGE_SIDE),
-            self._encode_pictures,
+            self.encode_pictures,
             batch=_BATCH,
             advance=None if progress is None else lambda done_s: progress(done_s, duration_s),
         )
@@ -147,13 +148,14 @@ class Embedded:
         centred = _unit(prompts.mean(axis=1)) - _load_space()["mean_action"].astype(np.float32)
         return _unit(centred)
 
-    def _encode_pictures(self, pictures: list[UInt8[Array, "h w 3"]]) -> Float[Array, "b 1000"]:
+    def encode_pictures(self, pictures: list[UInt8[Array, "h w 3"]]) -> Float[Array, "b 1000"]:
+        """Class probabilities, softened; pictures have `IMAGE_SIDE` as their shorter side."""
         import torch
 
         crops = np.stack([centre_crop(picture, IMAGE_SIDE) for picture in pictures])
         with torch.inference_mode():
             logits = self._image_net(torch.from_numpy(crops))
-        return _softmax(logits.numpy() / _IMAGE_TEMPERATURE)
+        return _softmax(logits.numpy() / IMAGE_TEMPERATURE)
 
     @cached_property
     def _image_net(self) -> "EfficientNetLite1":

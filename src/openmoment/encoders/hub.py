@@ -4,6 +4,7 @@ Looking into the cache imports nothing and asks nobody; the layout is huggingfac
 """
 
 import hashlib
+import logging
 import os
 from pathlib import Path
 
@@ -37,20 +38,21 @@ def pull(repo: str) -> Path:
     not what the hub announced.
     """
     hub = require("huggingface_hub", extra="clip")
-    problem: Exception | None = None
-    for name in WEIGHT_NAMES:
-        try:
-            path = Path(hub.hf_hub_download(repo, name))
-        except Exception as error:  # the library's errors have no common base
-            problem = problem or error
-            continue
-        _check(path)
-        return path
-    reason = " ".join(str(problem).split())[:200]
-    raise MissingWeightsError(
-        f"The weights of {repo} could not be downloaded ({reason}). Check the network, or copy "
-        f"the file to this machine and give its path: NAME@/path/to/{WEIGHT_NAMES[0]}"
-    )
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it counts its retries aloud
+    try:
+        there = {sibling.rfilename for sibling in hub.HfApi().model_info(repo, timeout=20).siblings}
+        name = next((name for name in WEIGHT_NAMES if name in there), None)
+        path = Path(hub.hf_hub_download(repo, name)) if name else None
+    except Exception as error:  # the library's errors have no common base
+        reason = " ".join(str(error).split())[:160]
+        raise MissingWeightsError(
+            f"The weights of {repo} could not be downloaded ({reason}). Check the network, or copy "
+            f"the file to this machine and give its path: MODEL@/path/to/{WEIGHT_NAMES[0]}"
+        ) from error
+    if path is None:
+        raise MissingWeightsError(f"{repo} holds none of {', '.join(WEIGHT_NAMES)}.")
+    _check(path)
+    return path
 
 
 def _check(path: Path) -> None:

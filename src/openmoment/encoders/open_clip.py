@@ -56,7 +56,8 @@ class OpenClip:
     name = "open_clip"
     note = "a model trained on pictures and captions; its presence scores are not calibrated"
     fps = 4.0
-    weights: Weights
+    takes_device = True
+    weights = Weights("")
 
     def __init__(
         self, weights: Weights | None = None, *, device: str = "cpu", precision: str = "fp32"
@@ -67,7 +68,7 @@ class OpenClip:
             )
         if weights:
             self.weights = weights
-            self.name = spec_of(weights)
+            self.name = name_of(weights)
         self.device, self.precision = device, precision
         self.space = ProjectedSpace(self._read_projections)
 
@@ -76,7 +77,10 @@ class OpenClip:
     @classmethod
     def missing(cls) -> str | None:
         """What keeps this backbone from running here, and the cure; None when it is ready."""
-        return _missing_packages() or _missing_weights(cls.weights, cls.name)
+        is_preset = bool(cls.weights.architecture)
+        return _missing_packages() or (
+            _missing_weights(cls.weights, cls.name) if is_preset else None
+        )
 
     @cached_property
     def path(self) -> Path:
@@ -87,8 +91,12 @@ class OpenClip:
             raise MissingWeightsError(problem or f"{self.name}: no weights.")
         return found
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         from openmoment.cache import Cache
 
         digest = Cache().sha256(self.path)
@@ -99,11 +107,6 @@ class OpenClip:
     def dim_in(self) -> int:
         video = self.space.projections.video
         return self._widths[0] if video is None else len(video)
-
-    @property
-    def dim(self) -> int:
-        video = self.space.projections.video
-        return self.dim_in if video is None else video.shape[1]
 
     @cached_property
     def _widths(self) -> tuple[int, int]:
@@ -147,11 +150,12 @@ class OpenClip:
         return Snippets(features, grid, recipe, max(duration_s, grid.end_s))
 
     def encode_pictures(self, pictures: list[UInt8[Array, "h w 3"]]) -> Float[Array, "b d_in"]:
-        """Features before the visual projection; pictures may differ in size."""
+        """Features before the visual projection, of pictures of one size."""
         import torch
 
+        visual = self.model.visual  # made outside: what is made inside can never learn
         with torch.inference_mode():
-            pooled = self.model.visual(self.preprocess(pictures))
+            pooled = visual(self.preprocess(pictures))
         pooled = pooled[0] if isinstance(pooled, tuple) else pooled
         return pooled.float().cpu().numpy()
 
@@ -240,7 +244,7 @@ class OpenClip:
                 model = open_clip.create_model(
                     self.weights.architecture, pretrained=str(path), device=self.device
                 )
-        except (RuntimeError, ValueError, OSError, SafetensorError) as error:
+        except (AssertionError, RuntimeError, ValueError, OSError, SafetensorError) as error:
             problem = " ".join(str(error).split())[:300]
             raise MissingWeightsError(
                 f"{path}: these weights do not fit {self.weights.architecture} ({problem})."
@@ -268,10 +272,9 @@ class OpenClip:
         import torch
         from torchvision.transforms import Compose
 
-        open_clip = import_open_clip()
-        steps = open_clip.image_transform_v2(
-            open_clip.PreprocessCfg(**self.model.visual.preprocess_cfg), is_train=False
-        ).transforms
+        transform = import_open_clip().transform
+        settings = transform.PreprocessCfg(**self.model.visual.preprocess_cfg)
+        steps = transform.image_transform_v2(settings, is_train=False).transforms
         normalize = steps[-1]
         shape = (1, 3, 1, 1)
         mean, std = (torch.tensor(v).view(shape) for v in (normalize.mean, normalize.std))
@@ -310,7 +313,7 @@ class CocaVitL14(OpenClip):
     )
 
 
-PRESETS = (ClipVitB16, ClipVitB32, ClipVitL14, CocaVitL14)
+PRESETS: tuple[type[OpenClip], ...] = (ClipVitB16, ClipVitB32, ClipVitL14, CocaVitL14)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -344,11 +347,11 @@ def parse_spec(text: str) -> Weights | None:
     return Weights(architecture, tag=where)
 
 
-def spec_of(weights: Weights) -> str:
-    """The name that `parse_spec` reads."""
+def name_of(weights: Weights) -> str:
+    """A short name that holds no path, so that features can move between machines."""
     if weights.architecture.startswith("local-dir:"):
-        return weights.architecture.removeprefix("local-dir:")
-    return f"{weights.architecture}@{weights.path or weights.tag}"
+        return Path(weights.architecture.removeprefix("local-dir:")).name
+    return f"{weights.architecture}@{weights.path.stem if weights.path else weights.tag}"
 
 
 def find_weights(weights: Weights) -> Path | None:
@@ -401,4 +404,4 @@ def _missing_packages() -> str | None:
 def _missing_weights(weights: Weights, name: str) -> str | None:
     if find_weights(weights):
         return None
-    return f"The weights of {name} are not on this machine. Run: openmoment models pull {name}"
+    return f"{name}: no weights on this machine. Run: openmoment models pull {name}"
