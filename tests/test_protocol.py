@@ -104,7 +104,7 @@ def test_real_predictions_of_ten_splits_score_as_their_own_evaluator_says(data_r
     dataset = load_dataset(
         "thumos14", root, annotations=root / "thumos_anno_action.json", exclude="none"
     )
-    protocol = Protocol(dataset, "75-25", rule="t3al")
+    protocol = Protocol(dataset, "75-25", rule="t3al-code")
     predictions = {str(i): read_csv(folder / "predict_csv" / "75" / f"{i}.csv") for i in range(10)}
     run = score_files(protocol, predictions, method="FreeZAD")
     np.testing.assert_allclose(100 * run.result.metrics["mAP_avg"], averages, atol=1e-3)
@@ -170,8 +170,8 @@ def test_ids_match_with_and_without_their_prefix() -> None:
     [
         ("50-50", "openmoment", None, range(10), (35.4, 19.6, 4.7, 20.5, 19.9), 0.1),
         ("75-25", "openmoment", None, range(10), (34.6, 18.9, 4.4, 19.9, 19.3), 0.25),
-        ("50-50", "stale", None, range(10), (42.2, 23.4, 5.6, 24.5, 23.7), 0.1),
-        ("50-50", "t3al", None, range(3), (32.8, 17.3, 3.4, 18.5, 17.8), 0.12),
+        ("50-50", "stale-code", None, range(10), (42.2, 23.4, 5.6, 24.5, 23.7), 0.1),
+        ("50-50", "t3al-code", None, range(3), (32.8, 17.3, 3.4, 18.5, 17.8), 0.12),
     ],
 )
 def test_whole_videos_with_true_labels_score_what_others_measured(

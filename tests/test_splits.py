@@ -137,11 +137,11 @@ def test_generalized_lets_all_classes_compete(dataset: Dataset) -> None:
 
 
 def test_the_reference_codes_keep_other_videos(dataset: Dataset) -> None:
-    gap = zero_shot(dataset, ["swim"], rule="gap")
+    gap = zero_shot(dataset, ["swim"], rule="gap-code")
     assert kept(gap.test) == {"mixed": [(20.0, "swim")]}  # half a second is too short
-    t3al = zero_shot(dataset, ["swim"], rule="t3al", eval_subset="training+validation")
+    t3al = zero_shot(dataset, ["swim"], rule="t3al-code", eval_subset="training+validation")
     assert set(t3al.test) == {"both", "unseen only", "mixed"}
-    stale = zero_shot(dataset, ["run", "jump"], rule="stale")
+    stale = zero_shot(dataset, ["run", "jump"], rule="stale-code")
     assert set(stale.test) == {"seen only"}  # the last instance of "mixed" is too short
     assert kept(stale.train) == {"both": [(20.0, "swim")], "unseen only": [(0.0, "swim")]}
 
@@ -150,4 +150,4 @@ def test_a_class_that_is_none_and_a_split_without_videos(dataset: Dataset) -> No
     with pytest.raises(UnknownNameError, match="class 'fly'"):
         zero_shot(dataset, ["fly"])
     with pytest.raises(FormatError, match="no video of the subset"):
-        zero_shot(dataset, ["swim"], eval_subset="validation", rule="stale")
+        zero_shot(dataset, ["swim"], eval_subset="validation", rule="stale-code")

@@ -11,7 +11,7 @@ from openmoment.config import to_table
 from openmoment.encoders import AUTO, Encoder, load_encoder
 from openmoment.encoders.base import Progress
 from openmoment.errors import ConfigError, QueryError
-from openmoment.methods import DEFAULT, HasCurves, Method, load_method
+from openmoment.methods import DEFAULT, Explains, HasCurves, Method, load_method
 from openmoment.methods.background import BACKGROUND
 from openmoment.postprocess import clip_to
 from openmoment.types import Detections, Origin, Queries, Recipe, Snippets
@@ -51,10 +51,15 @@ class Pipeline:
 
     def localize(self, snippets: Snippets, queries: Queries, *, video: str) -> Detections:
         """The method's detections, with where they come from."""
-        found = clip_to(self.method.localize(snippets, queries), snippets.duration_s)
         curves = None
-        if isinstance(self.method, HasCurves):
-            curves = self.method.curves(snippets, queries).astype(np.float32)
+        if isinstance(self.method, Explains):
+            explanation = self.method.explain(snippets, queries)
+            found, curves = explanation.detections, explanation.curves.astype(np.float32)
+        else:
+            found = self.method.localize(snippets, queries)
+            if isinstance(self.method, HasCurves):
+                curves = self.method.curves(snippets, queries).astype(np.float32)
+        found = clip_to(found, snippets.duration_s)
         origin = Origin(
             video=video,
             duration_s=snippets.duration_s,

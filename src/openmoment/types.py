@@ -94,6 +94,13 @@ class Recipe:
         return [f"{name}: {a} here, {b} asked for" for name, a, b in pairs if a != b]
 
 
+class Captioned(NamedTuple):
+    """Captions of a video as the encoder embeds texts, and when the captioned frames are shown."""
+
+    times_s: Float[Array, " c"]
+    embeddings: Float[Array, "c d"]
+
+
 @dataclass(frozen=True)
 class Snippets:
     """One video's features on its time grid, before the encoder's visual projection.
@@ -106,6 +113,8 @@ class Snippets:
     grid: SnippetGrid
     recipe: Recipe
     duration_s: float
+    captions: "Captioned | None" = None
+    """What the frames show in words, for methods that read captions."""
 
     def __post_init__(self) -> None:
         if self.features.ndim != 2:

@@ -29,6 +29,20 @@ Precision = Annotated[
     str, typer.Option(metavar="KIND", help="Of the backbone's numbers: fp32, bf16, fp16.")
 ]
 
+Preset = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Settings of the method by name: thumos14-paper …"),
+]
+
+
+def method_settings(method: str, preset: str | None, assignments: list[str]) -> dict[str, object]:
+    """A preset's settings, and over them those that were given one by one."""
+    from openmoment.config import parse_assignments
+    from openmoment.methods import preset_settings
+
+    settings = preset_settings(method, preset) if preset else {}
+    return {**settings, **parse_assignments(assignments)}
+
 
 def verb(function: Callable[P, R]) -> Callable[P, R]:
     """Turn the user's errors into one line and exit code 2, and Ctrl-C into 130."""

@@ -12,6 +12,8 @@ from openmoment.cli.console import (
     Device,
     Json,
     Precision,
+    Preset,
+    method_settings,
     print_json,
     progress_bar,
     say,
@@ -37,9 +39,9 @@ class Form(StrEnum):
 
 class RuleChoice(StrEnum):
     OPENMOMENT = "openmoment"
-    GAP = "gap"
-    T3AL = "t3al"
-    STALE = "stale"
+    GAP = "gap-code"
+    T3AL = "t3al-code"
+    STALE = "stale-code"
 
 
 _EVERY_SPLIT = "all"
@@ -106,6 +108,7 @@ def evaluate_verb(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; repeatable."),
     ] = None,
+    preset: Preset = None,
     features: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Feature files of the videos.")
     ] = None,
@@ -177,7 +180,8 @@ def evaluate_verb(
         run = _score_predictions(predictions, protocol, external_scores, only_predicted)
     else:
         assert method
-        pipeline = _pipeline(method, backbone, set_ or [], device, precision)
+        settings = method_settings(method, preset, set_ or [])
+        pipeline = _pipeline(method, backbone, settings, device, precision)
         source = SnippetSource(pipeline, features, videos)
         run = _run(protocol, source, allow_missing)
         checks = _check_text(protocol, source, run.result) if text_check else {}
@@ -276,13 +280,12 @@ def _score_predictions(
 
 
 def _pipeline(
-    method: str, backbone: str, assignments: list[str], device: str, precision: str
+    method: str, backbone: str, given: dict[str, object], device: str, precision: str
 ) -> "Pipeline":
-    from openmoment.config import parse_assignments
     from openmoment.methods import METHODS
     from openmoment.pipeline import load_pipeline
 
-    settings = {**METHODS[method].RANKING, **parse_assignments(assignments)}
+    settings = {**METHODS[method].RANKING, **given}
     return load_pipeline(backbone, method, settings=settings, device=device, precision=precision)
 
 

@@ -13,6 +13,8 @@ from openmoment.cli.console import (
     Device,
     Json,
     Precision,
+    Preset,
+    method_settings,
     one_line,
     print_json,
     progress_bar,
@@ -93,6 +95,7 @@ def find_verb(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; repeatable."),
     ] = None,
+    preset: Preset = None,
     fps: Annotated[
         float | None, typer.Option(help="Snippets per second of video.", show_default="by backbone")
     ] = None,
@@ -134,12 +137,11 @@ def find_verb(
     Prints start, end, query and score of each moment, in order of time, and which queries do not
     occur. A second question about the same video takes about a second.
     """
-    from openmoment.config import parse_assignments
     from openmoment.pipeline import load_pipeline, tidy_names
 
     outputs = Outputs(out, format, report, plot, clips, exact, save_predictions)
     outputs.check(is_folder=video.is_dir())
-    settings = parse_assignments(setting or [])
+    settings = method_settings(method, preset, setting or [])
     pipeline = load_pipeline(
         backbone,
         method,

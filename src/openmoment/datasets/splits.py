@@ -23,7 +23,7 @@ from openmoment.types import Annotations
 SETTINGS = ("75-25", "50-50")
 NUM_SPLITS = 10
 
-Rule = Literal["openmoment", "gap", "t3al", "stale"]
+Rule = Literal["openmoment", "gap-code", "t3al-code", "stale-code"]
 """By whose convention videos and instances are kept; see `zero_shot`."""
 
 _STALE_MIN_SHARE = 0.06
@@ -133,10 +133,10 @@ def zero_shot(
     its subset, and only these instances count. ``generalized`` lets all classes be candidates,
     and evaluates all of them. By ``rule`` the conventions of the reference codes:
 
-    - ``t3al`` is ours but for the videos, which are those of all subsets: say so by
+    - ``t3al-code`` is ours but for the videos, which are those of all subsets: say so by
       ``eval_subset="validation+test"``;
-    - ``gap`` drops instances shorter than a second, on THUMOS14 than 1/256 of their video;
-    - ``stale`` knows of each video its last instance alone, and only if that takes more than 6 %
+    - ``gap-code`` drops instances shorter than a second, on THUMOS14 than 1/256 of their video;
+    - ``stale-code`` knows of each video its last instance alone, and only if that takes more than 6 %
       of it; the ground truth of the test videos that are left is whole, as its evaluator reads it.
 
     Raises FormatError when an unseen name is no class, and when no video is left to test.
@@ -150,7 +150,7 @@ def zero_shot(
     evaluated = dataset.class_names if generalized else unseen_names
     train = dataset.subset(dataset.train_subset) if dataset.train_subset in dataset.subsets else {}
     test = _with_classes(dataset, dataset.subset(subset), evaluated, rule)
-    if rule == "stale":
+    if rule == "stale-code":
         whole = _with_classes(dataset, dataset.subset(subset), evaluated, "openmoment")
         test = {video: whole[video] for video in test}
     if not test:
@@ -180,10 +180,10 @@ def _with_classes(
 def _known_to(rule: Rule, dataset: str, annotations: Annotations) -> Bool[Array, " n"]:
     """Which instances a reference code keeps, whatever their class."""
     lengths = annotations.segments[:, 1] - annotations.segments[:, 0]
-    if rule == "stale":
+    if rule == "stale-code":
         is_last = np.arange(len(annotations)) == len(annotations) - 1
         return is_last & (lengths > _STALE_MIN_SHARE * annotations.duration_s)
-    if rule == "gap":
+    if rule == "gap-code":
         snippet_s = annotations.duration_s / _GAP_THUMOS_SNIPPETS
         return lengths >= (snippet_s if dataset == "thumos14" else _GAP_MIN_LENGTH_S)
     return np.ones(len(annotations), dtype=bool)

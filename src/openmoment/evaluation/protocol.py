@@ -61,7 +61,7 @@ class Protocol:
             return self.subset
         data = self.dataset
         return (
-            f"{data.train_subset}+{data.test_subset}" if self.rule == "t3al" else data.test_subset
+            f"{data.train_subset}+{data.test_subset}" if self.rule == "t3al-code" else data.test_subset
         )
 
     def parts(self) -> dict[str, ZeroShot]:

@@ -33,3 +33,23 @@ class HasCurves(Protocol):
     def curves(self, snippets: Snippets, queries: Queries) -> Float[Array, "k t"]:
         """Scores in [0, 1]."""
         ...
+
+
+@runtime_checkable
+class Explained(Protocol):
+    """An answer with its reasons."""
+
+    @property
+    def detections(self) -> Detections: ...
+
+    @property
+    def curves(self) -> Float[Array, "k t"]: ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A method whose answer and curves come from one piece of work."""
+
+    def explain(self, snippets: Snippets, queries: Queries) -> Explained:
+        """What `localize` gives, and how it came about."""
+        ...

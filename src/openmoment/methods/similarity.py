@@ -78,11 +78,19 @@ class Similarity:
         """Each query's margin, as a probability: above one half where it seems to occur."""
         return sigmoid(self.margins(snippets, queries), self.space.presence)
 
+    def presence(self, snippets: Snippets, queries: Queries) -> Float[Array, " k"]:
+        """How likely each query occurs at all, from the margin that it exceeds for a while."""
+        return sigmoid(self._levels(snippets, queries), self.space.presence)
+
+    def _levels(self, snippets: Snippets, queries: Queries) -> Float[Array, " k"]:
+        margins = self.margins(snippets, queries)
+        return exceeded_for(margins, snippets.grid, self.config.presence_s)
+
     # decode ----------------------------------------------------------------------------
 
     def localize(self, snippets: Snippets, queries: Queries) -> Detections:
         grid, config = snippets.grid, self.config
-        levels = exceeded_for(self.margins(snippets, queries), grid, config.presence_s)
+        levels = self._levels(snippets, queries)
         presence = sigmoid(levels, self.space.presence)
         logits = over_blocks(self.space.logits, snippets.features, queries.embeddings)
         scales = [smooth(logits, scale_s / grid.snippet_s) for scale_s in config.smooth_s]
