@@ -4,9 +4,9 @@
 
 Random weights of CoCa ViT-L/14's size, random frames. The literal algorithm encodes the texts of
 all classes again and projects every frame again at every step, with gradients, as the equations
-say; ours encodes each text once, and multiplies a matrix with a vector where the literal one multiplies
-two matrices. Both draw the same frames by the same seed and must give the same segments. The
-literal one is run for fewer steps and its time scaled up, because it takes minutes.
+say; ours encodes each text once, and multiplies a matrix with a vector where the literal one
+multiplies two matrices. Both draw the same frames by the same seed and must come to the same
+projections. The literal one runs fewer steps, and its time is scaled up: it takes minutes.
 """
 
 import argparse

@@ -5,16 +5,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray as Array
 
 from openmoment.cache import Cache, sha256
+from openmoment.captions import Captions
 from openmoment.config import to_table
 from openmoment.encoders import AUTO, Encoder, load_encoder
 from openmoment.encoders.base import Progress
 from openmoment.errors import ConfigError, QueryError
 from openmoment.methods import DEFAULT, Explains, HasCurves, Method, load_method
 from openmoment.methods.background import BACKGROUND
+from openmoment.methods.base import Explained
 from openmoment.postprocess import clip_to
-from openmoment.types import Detections, Origin, Queries, Recipe, Snippets
+from openmoment.types import Captioned, Detections, Origin, Queries, Recipe, Snippets
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,42 @@ class Pipeline:
         vectors = self.cache.texts(fingerprint, texts, encode) if self.cache else encode(texts)
         return Queries(tidy, vectors[: len(tidy)], vectors[len(tidy) :])
 
-    def localize(self, snippets: Snippets, queries: Queries, *, video: str) -> Detections:
-        """The method's detections, with where they come from."""
+    def captioned(self, snippets: Snippets, captions: Captions) -> Snippets:
+        """The snippets with their captions, which the text tower embeds as they are."""
+        if not len(captions):
+            return snippets
+        key = f"{self.encoder.fingerprint} as it is"
+        texts = captions.texts
+
+        def encode(names: Sequence[str]) -> Float[Array, "k d"]:
+            return self.encoder.encode_text(names, templates=("{}",))
+
+        vectors = self.cache.texts(key, texts, encode) if self.cache else encode(texts)
+        towers = self.encoder.space.towers(np.asarray(snippets.features[:1]), vectors)
+        projected = towers.texts @ towers.text_projection
+        return replace(snippets, captions=Captioned(captions.times_s, projected))
+
+    def explain(self, snippets: Snippets, queries: Queries) -> Explained:
+        """How the method comes to its answer. Raises ConfigError where it cannot say."""
+        if not isinstance(self.method, Explains):
+            raise ConfigError(f"{self.method_name} has nothing to explain. Use t3al.")
+        return self.method.explain(snippets, queries)
+
+    def localize(
+        self,
+        snippets: Snippets,
+        queries: Queries,
+        *,
+        video: str,
+        explained: Explained | None = None,
+    ) -> Detections:
+        """The method's detections, with where they come from.
+
+        ``explained`` is what the method's own `explain` gave, if that was asked for before.
+        """
         curves = None
-        if isinstance(self.method, Explains):
-            explanation = self.method.explain(snippets, queries)
+        if explained or isinstance(self.method, Explains):
+            explanation = explained or self.explain(snippets, queries)
             found, curves = explanation.detections, explanation.curves.astype(np.float32)
         else:
             found = self.method.localize(snippets, queries)

@@ -26,8 +26,9 @@ from openmoment.errors import ConfigError, FormatError, OpenMomentError, QueryEr
 from openmoment.types import Detections, clock
 
 if TYPE_CHECKING:
+    from openmoment.encoders.base import Progress
     from openmoment.pipeline import Pipeline
-    from openmoment.types import Queries
+    from openmoment.types import Queries, Snippets
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Outputs:
     clips: Path | None = None
     exact: bool = False
     predictions: Path | None = None
+    explain: Path | None = None
 
     def check(self, *, is_folder: bool) -> None:
         """Refuse what could not be written, before the long work. Raises OpenMomentError."""
@@ -58,7 +60,7 @@ class Outputs:
             require("matplotlib", extra="plot")
             if is_folder:
                 raise ConfigError("--plot draws one video. For a folder use --report.")
-        for path in (self.out, self.report, self.plot, self.predictions):
+        for path in (self.out, self.report, self.plot, self.predictions, self.explain):
             if path and not path.absolute().parent.is_dir():
                 raise FormatError(f"{path}: its folder does not exist. Make it first.")
 
@@ -71,6 +73,8 @@ class Answers:
     found: dict[str, Detections] = field(default_factory=dict)
     ranked: dict[str, Detections] = field(default_factory=dict)
     """Everything that the method proposes, where predictions are kept."""
+    explained: dict[str, Any] = field(default_factory=dict)
+    """How each answer came about, and its grid, where that was asked for."""
     failed: dict[str, str] = field(default_factory=dict)
 
     def all_found(self) -> "Detections | dict[str, Detections]":
@@ -128,6 +132,14 @@ def find_verb(
             metavar="FILE.json", help="Write all candidates, ranked: for openmoment evaluate."
         ),
     ] = None,
+    captions: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Captions of the videos: openmoment features caption."),
+    ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write a page of how t3al came to its answer."),
+    ] = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Keep nothing, and use nothing that was kept.")
     ] = False,
@@ -137,9 +149,10 @@ def find_verb(
     Prints start, end, query and score of each moment, in order of time, and which queries do not
     occur. A second question about the same video takes about a second.
     """
+    from openmoment.methods import Explains
     from openmoment.pipeline import load_pipeline, tidy_names
 
-    outputs = Outputs(out, format, report, plot, clips, exact, save_predictions)
+    outputs = Outputs(out, format, report, plot, clips, exact, save_predictions, explain)
     outputs.check(is_folder=video.is_dir())
     settings = method_settings(method, preset, setting or [])
     pipeline = load_pipeline(
@@ -151,11 +164,14 @@ def find_verb(
         device=device,
         precision=precision,
     )
+    if explain and not isinstance(pipeline.method, Explains):
+        raise ConfigError(f"--explain: {method} has nothing to explain. Use --method t3al.")
     ranking = pipeline.ranking(settings) if save_predictions else None
+    asking = Asking(pipeline, ranking, captions, is_explained=explain is not None)
     answers = Answers(is_folder=video.is_dir())
     videos = list_videos(video)
     names = tidy_names([*(query or []), *read_queries(queries)])
-    for path, found in ask(pipeline, ranking, videos, names, answers):
+    for path, found in ask(asking, videos, names, answers):
         if not as_json:
             show(path, found, with_name=len(videos) > 1)
         if clips:
@@ -194,12 +210,41 @@ def read_queries(path: Path | None) -> list[str]:
     return names
 
 
+@dataclass(frozen=True)
+class Asking:
+    """What is asked of every video."""
+
+    pipeline: "Pipeline"
+    ranking: "Pipeline | None"
+    captions: Path | None
+    is_explained: bool
+
+    def snippets(self, path: Path, progress: "Progress | None") -> "Snippets":
+        """The video's features, with its captions where there are some."""
+        snippets = self.pipeline.snippets(path, progress=progress)
+        if self.captions is None:
+            return snippets
+        from openmoment.captions import SUFFIX, read_captions
+
+        file = self.captions if self.captions.is_file() else self.captions / f"{path.stem}{SUFFIX}"
+        return self.pipeline.captioned(snippets, read_captions(file))
+
+    def answer(
+        self, path: Path, snippets: "Snippets", queries: "Queries", answers: Answers
+    ) -> Detections:
+        """Localize one video, and keep what else was asked for."""
+        explained = None
+        if self.is_explained:
+            explained = self.pipeline.explain(snippets, queries)
+            answers.explained[str(path)] = (explained, snippets.grid)
+        video = str(path)
+        if self.ranking:
+            answers.ranked[video] = self.ranking.localize(snippets, queries, video=video)
+        return self.pipeline.localize(snippets, queries, video=video, explained=explained)
+
+
 def ask(
-    pipeline: "Pipeline",
-    ranking: "Pipeline | None",
-    videos: Sequence[Path],
-    names: Sequence[str],
-    answers: Answers,
+    asking: Asking, videos: Sequence[Path], names: Sequence[str], answers: Answers
 ) -> Iterator[tuple[Path, Detections]]:
     """One video after the other; one that cannot be read is noted and passed over."""
     queries: Queries | None = None
@@ -207,10 +252,10 @@ def ask(
         label = f"{number}/{len(videos)} {path.name}" if len(videos) > 1 else path.name
         try:
             with progress_bar(label) as progress:
-                snippets = pipeline.snippets(path, progress=progress)
+                snippets = asking.snippets(path, progress)
             if queries is None:  # once, and after the first video, where most mistakes are
-                queries = pipeline.queries(names)
-            found = pipeline.localize(snippets, queries, video=str(path))
+                queries = asking.pipeline.queries(names)
+            found = asking.answer(path, snippets, queries, answers)
         except OpenMomentError as error:
             if len(videos) == 1:
                 raise
@@ -218,8 +263,6 @@ def ask(
             say(f"openmoment: {one_line(error)}")
             continue
         answers.found[str(path)] = found
-        if ranking:
-            answers.ranked[str(path)] = ranking.localize(snippets, queries, video=str(path))
         yield path, found
 
 
@@ -270,6 +313,11 @@ def write_outputs(answers: Answers, outputs: Outputs) -> None:
 
         FORMATS[format_of(outputs.out, outputs.format)].write(answers.all_found(), outputs.out)
         say(f"Wrote {outputs.out}.")
+    if outputs.explain:
+        from openmoment.report.explanation import write_explanation
+
+        write_explanation(answers.explained, outputs.explain)
+        say(f"Wrote {outputs.explain}: open it in a browser.")
     if outputs.predictions:
         from openmoment.export import FORMATS
 

@@ -6,7 +6,6 @@ size on a phone.
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from openmoment import __version__
 from openmoment.evaluation.diagnosis import ERRORS, KINDS, Diagnosis, GroupDiagnosis, Missed
 from openmoment.files import write_text
+from openmoment.report.document import document
 
 _COLOURS = {
     "true positive": "#2f9166",
@@ -99,16 +99,7 @@ def write_diagnosis(
 
 
 def _document(title: str, body: str) -> str:
-    style = (resources.files("openmoment.report") / "page.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f'<meta name="generator" content="OpenMoment {__version__}">\n'
-        f"<title>{escape(title)}</title>\n<style>{style}{_STYLE}</style>\n</head>\n"
-        f"<body>\n<main>\n<h1>{escape(title)}</h1>\n{body}</main>\n{_FOOT}</body>\n</html>\n"
-    )
+    return document(title, f"<h1>{escape(title)}</h1>\n{body}", foot=_FOOT, style=_STYLE)
 
 
 _FOOT = (

@@ -4,8 +4,6 @@ Everything is inside but the video, which is referred to where it lies. What a u
 names and queries, is escaped; a policy in the page's head lets no script run but ours.
 """
 
-import base64
-import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,6 +15,7 @@ from urllib.parse import quote
 from openmoment import __version__
 from openmoment.encoders import describe_backbone
 from openmoment.files import write_text
+from openmoment.report.document import document
 from openmoment.report.thumbnails import Pictures, make_thumbnails
 from openmoment.report.timeline import colour_of, curve_of, downsample, length_s, ticks
 from openmoment.types import Detection, Detections, clock
@@ -87,22 +86,8 @@ def _is_file(video: str) -> bool:
 
 
 def _document(title: str, body: str) -> str:
-    files = resources.files("openmoment.report")
-    style = (files / "page.css").read_text(encoding="utf-8")
-    script = (files / "page.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    policy = (
-        "default-src 'none'; img-src data:; media-src 'self' file:; style-src 'unsafe-inline'; "
-        f"script-src 'sha256-{digest}'"
-    )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f'<meta name="generator" content="OpenMoment {__version__}">\n'
-        f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n"
-        f"<body>\n<main>\n{body}</main>\n{_foot()}<script>{script}</script>\n</body>\n</html>\n"
-    )
+    script = (resources.files("openmoment.report") / "page.js").read_text(encoding="utf-8")
+    return document(title, body, foot=_foot(), script=script, media="; media-src 'self' file:")
 
 
 def _title(videos: list[tuple[str, Detections]]) -> str:

@@ -41,10 +41,11 @@ def make_thumbnails(
         read = pictures(video, middles_s, short_side=_SHORT_SIDE)
     except OpenMomentError:
         return {}
-    return {i: _to_address(picture) for i, picture in enumerate(read)}
+    return {i: to_address(picture) for i, picture in enumerate(read)}
 
 
-def _to_address(picture: UInt8[Array, "h w 3"]) -> str:
+def to_address(picture: UInt8[Array, "h w 3"]) -> str:
+    """A picture as the ``data:`` address of a JPEG."""
     from PIL import Image
 
     jpeg = io.BytesIO()
