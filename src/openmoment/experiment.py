@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from openmoment.captions import SUFFIX as CAPTIONS
+from openmoment.captions import read_captions
 from openmoment.config import to_table
 from openmoment.datasets.base import prompt_name
 from openmoment.errors import FeatureError
@@ -37,11 +39,13 @@ class SnippetSource:
     pipeline: Pipeline
     features: Path | None = None
     videos: Path | None = None
+    captions: Path | None = None
+    """A folder of caption files, for methods that read captions."""
 
     def __post_init__(self) -> None:
         if (self.features is None) == (self.videos is None):
             raise FeatureError("Say where features come from: --features DIR or --videos DIR.")
-        for folder in (self.features, self.videos):
+        for folder in (self.features, self.videos, self.captions):
             if folder and not folder.is_dir():
                 raise FeatureError(f"{folder}: no such folder.")
 
@@ -56,7 +60,14 @@ class SnippetSource:
         return {stem.removeprefix("v_"): path for stem, path in found.items()} | found
 
     def load(self, path: Path) -> Snippets:
-        """Raises FeatureError, RecipeError, VideoError."""
+        """With captions where there are some. Raises FeatureError, VideoError, FormatError."""
+        snippets = self._load(path)
+        file = self.captions / f"{path.stem}{CAPTIONS}" if self.captions else None
+        if file is None or not file.is_file():
+            return snippets
+        return self.pipeline.captioned(snippets, read_captions(file))
+
+    def _load(self, path: Path) -> Snippets:
         if self.videos:
             return self.pipeline.snippets(path)
         snippets = read_features(path)

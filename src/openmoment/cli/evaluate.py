@@ -113,6 +113,10 @@ def evaluate_verb(
         Path | None, typer.Option(metavar="DIR", help="Feature files of the videos.")
     ] = None,
     videos: Annotated[Path | None, typer.Option(metavar="DIR", help="The videos.")] = None,
+    captions: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Captions of the videos: openmoment features caption."),
+    ] = None,
     device: Device = "cpu",
     precision: Precision = "fp32",
     allow_missing: Annotated[
@@ -182,7 +186,7 @@ def evaluate_verb(
         assert method
         settings = method_settings(method, preset, set_ or [])
         pipeline = _pipeline(method, backbone, settings, device, precision)
-        source = SnippetSource(pipeline, features, videos)
+        source = SnippetSource(pipeline, features, videos, captions)
         run = _run(protocol, source, allow_missing)
         checks = _check_text(protocol, source, run.result) if text_check else {}
     report = Report(
