@@ -19,7 +19,7 @@ PREPROCESS = {
 }
 CLIP = {"embed_dim": 32, "quick_gelu": True, "vision_cfg": VISION, "text_cfg": TEXT}
 COCA = {
-    "embed_dim": 32,
+    "embed_dim": 48,
     "vision_cfg": VISION
     | {"attentional_pool": True, "attn_pooler_heads": 4, "output_tokens": True},
     "text_cfg": TEXT | {"context_length": 76, "embed_cls": True, "output_tokens": True},

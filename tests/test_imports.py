@@ -12,7 +12,17 @@ import openmoment
 SOURCE = Path(openmoment.__file__).parent
 COLUMNS = (
     ("types", "errors", "registry", "config", "extras", "files", "reading", "listing", "rows"),
-    ("video", "features", "cache", "leases", "postprocess", "datasets", "evaluation", "export"),
+    (
+        "video",
+        "features",
+        "captions",
+        "cache",
+        "leases",
+        "postprocess",
+        "datasets",
+        "evaluation",
+        "export",
+    ),
     ("encoders", "blocks"),
     ("methods", "extraction"),  # extraction takes an encoder as a part and knows no method
     ("pipeline", "training", "report", "demo", "experiment"),
@@ -21,7 +31,11 @@ COLUMNS = (
 COLUMN_OF = {part: i for i, parts in enumerate(COLUMNS) for part in parts}
 MODULES = sorted(SOURCE.rglob("*.py"))
 HEAVY = ("torch", "av", "matplotlib", "pandas", "skimage", "sklearn", "sentence_transformers")
-NEEDS_TORCH = {"openmoment.encoders.efficientnet_lite", "openmoment.encoders.text_tower"}
+NEEDS_TORCH = {
+    "openmoment.encoders.decoding",
+    "openmoment.encoders.efficientnet_lite",
+    "openmoment.encoders.text_tower",
+}
 NEEDS_AV = "openmoment.video"
 
 

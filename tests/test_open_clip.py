@@ -75,8 +75,10 @@ def test_features_and_texts_come_before_their_projections(
     encoder = load_encoder(str(folders[name]))
     features, texts = encoder.encode_pictures(pictures()), encoder.encode_text(NAMES)
     towers = encoder.space.towers(features, texts)
-    assert towers.video_projection.shape == (features.shape[1], 32) == (encoder.dim_in, 32)
-    assert towers.text_projection.shape == (texts.shape[1], 32) == (48, 32)
+    joint_width = CONFIGS[name]["embed_dim"]
+    assert towers.video_projection.shape == (features.shape[1], joint_width)
+    assert encoder.dim_in == features.shape[1]
+    assert towers.text_projection.shape == (texts.shape[1], joint_width) == (48, joint_width)
     assert towers.logit_scale == pytest.approx(1 / 0.07, rel=1e-5)
     model, _, _ = reference(folders[name])
     with torch.no_grad():

@@ -4,8 +4,9 @@ Everything is addressed by content, so nothing in the cache can be out of date, 
 be lost without harm: a folder that cannot be written to, or a damaged file, costs time only.
 Several processes may share one folder.
 
-    <root>/index-1.sqlite                    file hashes and text embeddings
-    <root>/features-1/ab/cdef….safetensors   one feature file per video and recipe
+    <root>/index-1.sqlite                      file hashes and text embeddings
+    <root>/features-1/ab/cdef….safetensors     one feature file per video and recipe
+    <root>/captions-1/ab/cdef….captions.json   one caption file per video and recipe
 """
 
 import hashlib
@@ -24,7 +25,9 @@ import platformdirs
 from jaxtyping import Float
 from numpy import ndarray as Array
 
-from openmoment.errors import FeatureError, OpenMomentError, VideoError
+from openmoment.captions import SUFFIX as CAPTIONS_SUFFIX
+from openmoment.captions import Captions, read_captions, write_captions
+from openmoment.errors import FeatureError, FormatError, OpenMomentError, VideoError
 from openmoment.features import SUFFIX, read_features, write_features
 from openmoment.types import Recipe, Snippets
 
@@ -33,6 +36,7 @@ ENVIRONMENT_VARIABLE = "OPENMOMENT_CACHE"
 
 _INDEX = "index-1.sqlite"
 _FEATURES = "features-1"
+_CAPTIONS = "captions-1"
 _SETTLED_S = 2.0  # FAT keeps times in steps of two seconds
 
 
@@ -78,11 +82,11 @@ class Cache:
 
     def features_path(self, recipe: Recipe) -> Path:
         """Where the features of that video and recipe are kept, present or not."""
-        if not recipe.source_sha256:
-            raise ValueError("features without the hash of their video cannot be cached")
-        content = json.dumps(asdict(recipe) | {"fps": float(recipe.fps)}, sort_keys=True)
-        digest = hashlib.sha256(content.encode()).hexdigest()
-        return self.root / _FEATURES / digest[:2] / f"{digest[2:]}{SUFFIX}"
+        return self._entry_path(_FEATURES, recipe, SUFFIX)
+
+    def captions_path(self, recipe: Recipe) -> Path:
+        """Where the captions of that video and recipe are kept, present or not."""
+        return self._entry_path(_CAPTIONS, recipe, CAPTIONS_SUFFIX)
 
     def load(self, recipe: Recipe) -> Snippets | None:
         """The snippets of that video and recipe, or None; a damaged file is dropped."""
@@ -102,7 +106,29 @@ class Cache:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_features(snippets, path)
-        except (OSError, FeatureError):
+        except (OSError, OpenMomentError):
+            return False
+        return True
+
+    def load_captions(self, recipe: Recipe) -> Captions | None:
+        """The captions of that video and recipe, or None; a damaged file is dropped."""
+        path = self.captions_path(recipe)
+        if not path.is_file():
+            return None
+        try:
+            return read_captions(path, expected=recipe)
+        except (FormatError, FeatureError):
+            with suppress(OSError):
+                path.unlink()
+            return None
+
+    def store_captions(self, captions: Captions) -> bool:
+        """Keep captions for `load_captions`; says whether that was possible."""
+        path = self.captions_path(captions.recipe)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_captions(captions, path)
+        except (OSError, OpenMomentError):
             return False
         return True
 
@@ -157,7 +183,15 @@ class Cache:
 
     def _files(self) -> Iterator[Path]:
         yield from self.root.glob(f"{_INDEX}*")
-        yield from (self.root / _FEATURES).glob("[0-9a-f][0-9a-f]/*")
+        for folder in (_FEATURES, _CAPTIONS):
+            yield from (self.root / folder).glob("[0-9a-f][0-9a-f]/*")
+
+    def _entry_path(self, folder: str, recipe: Recipe, suffix: str) -> Path:
+        if not recipe.source_sha256:
+            raise ValueError(f"without the hash of their video, {folder} cannot be cached")
+        content = json.dumps(asdict(recipe) | {"fps": float(recipe.fps)}, sort_keys=True)
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        return self.root / folder / digest[:2] / f"{digest[2:]}{suffix}"
 
 
 class _Index:

@@ -1,21 +1,27 @@
-"""Features of many videos: resumable, and shared by as many processes as one likes to start.
+"""Features, or captions, of many videos: resumable, and shared by as many processes as one likes.
 
-Each video gets ``<out>/<stem>.safetensors``, because annotations name videos by their stem; two
-videos of the same stem are refused before any work. A video whose file is there, with the same
-recipe, is not encoded again. A process holds ``<stem>.lease`` while it works on a video, so the
-others pass over it; killing a process loses at most the video that it was working on.
+Each video gets ``<out>/<stem>.safetensors`` or ``<out>/<stem>.captions.json``, because annotations
+name videos by their stem; two videos of the same stem are refused before any work. A video whose
+file is there, with the same recipe, is passed over. A process holds ``<stem>.lease`` (or
+``<stem>.captions.lease``) while it works on a video, so the others pass over it; killing a process
+loses at most the video that it was working on.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
+from openmoment.cache import Cache
 from openmoment.cache import sha256 as hash_file
-from openmoment.encoders.base import Encoder
+from openmoment.captions import SUFFIX as CAPTIONS_SUFFIX
+from openmoment.captions import Captions, read_captions, write_captions
+from openmoment.encoders.base import Encoder, Progress
+from openmoment.encoders.captioning import Captioner, cached_captions
 from openmoment.errors import (
     ConfigError,
     FeatureError,
+    FormatError,
     MissingExtraError,
     MissingWeightsError,
     OpenMomentError,
@@ -24,7 +30,7 @@ from openmoment.errors import (
 from openmoment.features import SUFFIX, check_recipe, read_header, write_features
 from openmoment.files import leftovers
 from openmoment.leases import lease
-from openmoment.types import Recipe
+from openmoment.types import Recipe, Snippets
 
 Status = Literal["made", "present", "taken", "failed"]
 
@@ -61,13 +67,99 @@ def extract(
     Raises FeatureError when two videos have the same stem, OpenMomentError when ``out`` cannot be
     written to or the encoder cannot run.
     """
-    paths = _feature_paths(videos, out)
+    recipe = Recipe(encoder.name, encoder.fingerprint, fps, source_sha256="")
+    product = _FeatureFiles(recipe, encoder)
+    return _run(videos, out, _Job(product, overwrite, sha256, progress))
+
+
+def caption(
+    videos: Sequence[Path],
+    out: Path,
+    captioner: Captioner,
+    *,
+    fps: float,
+    overwrite: bool = False,
+    cache: Cache | None = None,
+    progress: Callable[[Path, float, float], None] | None = None,
+) -> Iterator[Extracted]:
+    """Write a caption file for each of the videos, as `extract` does feature files.
+
+    Captions that are in ``cache`` are not made again, and new ones go there. Raises as `extract`.
+    """
+    recipe = Recipe(captioner.name, captioner.fingerprint, fps, source_sha256="")
+    product = _CaptionFiles(recipe, captioner, cache)
+    sha256 = cache.sha256 if cache else hash_file
+    return _run(videos, out, _Job(product, overwrite, sha256, progress))
+
+
+@runtime_checkable
+class _Product(Protocol):
+    """The kind of file that every video gets."""
+
+    suffix: str
+
+    @property
+    def recipe(self) -> Recipe:
+        """Its source is filled in for each video."""
+        ...
+
+    def check(self, path: Path, recipe: Recipe) -> None:
+        """Raises FeatureError or FormatError when the file was not made so."""
+        ...
+
+    def make(self, video: Path, recipe: Recipe, progress: Progress | None) -> Any: ...
+
+    def write(self, made: Any, path: Path) -> None: ...
+
+
+@dataclass(frozen=True)
+class _FeatureFiles:
+    recipe: Recipe
+    encoder: Encoder
+    suffix = SUFFIX
+
+    def check(self, path: Path, recipe: Recipe) -> None:
+        check_recipe(read_header(path).recipe, recipe, path)
+
+    def make(self, video: Path, recipe: Recipe, progress: Progress | None) -> Snippets:
+        return self.encoder.encode_video(
+            video, fps=recipe.fps, source_sha256=recipe.source_sha256, progress=progress
+        )
+
+    def write(self, made: Snippets, path: Path) -> None:
+        write_features(made, path)
+
+
+@dataclass(frozen=True)
+class _CaptionFiles:
+    recipe: Recipe
+    captioner: Captioner
+    cache: Cache | None
+    suffix = CAPTIONS_SUFFIX
+
+    def check(self, path: Path, recipe: Recipe) -> None:
+        read_captions(path, expected=recipe)
+
+    def make(self, video: Path, recipe: Recipe, progress: Progress | None) -> Captions:
+        return cached_captions(
+            video,
+            self.captioner,
+            fps=recipe.fps,
+            source_sha256=recipe.source_sha256,
+            cache=self.cache,
+            progress=progress,
+        )
+
+    def write(self, made: Captions, path: Path) -> None:
+        write_captions(made, path)
+
+
+def _run(videos: Sequence[Path], out: Path, job: "_Job") -> Iterator[Extracted]:
+    paths = _paths(videos, out, job.product.suffix)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FeatureError(f"{out}: cannot be made ({error.strerror or error}).") from error
-    recipe = Recipe(encoder.name, encoder.fingerprint, fps, source_sha256="")
-    job = _Job(encoder, recipe, overwrite, sha256, progress)
     return (job.run(video, path) for video, path in paths.items())
 
 
@@ -75,9 +167,7 @@ def extract(
 class _Job:
     """What all videos of one run have in common."""
 
-    encoder: Encoder
-    recipe: Recipe
-    """Its source is filled in for each video."""
+    product: _Product
     overwrite: bool
     sha256: Callable[[Path], str]
     progress: Callable[[Path, float, float], None] | None
@@ -99,10 +189,10 @@ class _Job:
         if not path.exists():
             return None
         try:
-            check_recipe(read_header(path).recipe, self._recipe_of(video), path)
+            self.product.check(path, self._recipe_of(video))
         except VideoError as error:
             return Extracted(video, path, "failed", str(error))
-        except FeatureError as error:
+        except (FeatureError, FormatError) as error:
             if self.overwrite:
                 return None
             return Extracted(video, path, "failed", str(error))
@@ -110,28 +200,23 @@ class _Job:
 
     def _make(self, video: Path, path: Path) -> Extracted:
         heard = self.progress
+        progress = heard and (lambda done_s, all_s: heard(video, done_s, all_s))
         try:
-            recipe = self._recipe_of(video)
-            snippets = self.encoder.encode_video(
-                video,
-                fps=recipe.fps,
-                source_sha256=recipe.source_sha256,
-                progress=heard and (lambda done_s, all_s: heard(video, done_s, all_s)),
-            )
+            made = self.product.make(video, self._recipe_of(video), progress)
         except (MissingExtraError, MissingWeightsError, ConfigError):
             raise  # would be the same for every video
         except OpenMomentError as error:
             return Extracted(video, path, "failed", str(error))
-        write_features(snippets, path)
+        self.product.write(made, path)
         return Extracted(video, path, "made")
 
     def _recipe_of(self, video: Path) -> Recipe:
-        return replace(self.recipe, source_sha256=self.sha256(video))
+        return replace(self.product.recipe, source_sha256=self.sha256(video))
 
 
-def _feature_paths(videos: Sequence[Path], out: Path) -> dict[Path, Path]:
-    """Where the features of each video go. Raises FeatureError for two videos of one stem."""
-    paths = {video: out / f"{video.stem}{SUFFIX}" for video in videos}
+def _paths(videos: Sequence[Path], out: Path, suffix: str) -> dict[Path, Path]:
+    """Where the file of each video goes. Raises FeatureError for two videos of one stem."""
+    paths = {video: out / f"{video.stem}{suffix}" for video in videos}
     taken: dict[Path, Path] = {}
     for video, path in paths.items():
         if path in taken:

@@ -13,7 +13,7 @@ from openmoment.cli.console import INPUT_FAULT, Json, print_json, verb
 from openmoment.cli.models import list_backbones
 
 PACKAGES = ("av", "jaxtyping", "numpy", "safetensors", "tokenizers", "torch", "typer")
-EXTRAS = {"clip": "open_clip_torch", "plot": "matplotlib", "pandas": "pandas"}
+EXTRAS = {"clip": "open_clip_torch", "hf": "transformers", "plot": "matplotlib", "pandas": "pandas"}
 """What each extra is known by."""
 
 

@@ -1,6 +1,6 @@
-"""openmoment features: extract, import, show."""
+"""openmoment features: extract, caption, import, show."""
 
-from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -8,17 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmoment.cli.console import (
-    INPUT_FAULT,
-    Backbone,
-    Device,
-    Json,
-    Precision,
-    print_json,
-    progress_bar,
-    say,
-    verb,
-)
+from openmoment.cli.batch import Hear, conclude, follow
+from openmoment.cli.captions import caption_verb
+from openmoment.cli.console import Backbone, Device, Json, Precision, print_json, verb
 
 if TYPE_CHECKING:
     from openmoment.extraction import Extracted
@@ -30,7 +22,7 @@ class LayoutChoice(StrEnum):
     WIDTH_FIRST = "width-first"
 
 
-app = typer.Typer(help="Extract, import and inspect feature files.", no_args_is_help=True)
+app = typer.Typer(help="Make, import and inspect feature and caption files.", no_args_is_help=True)
 
 
 @app.command("extract")
@@ -65,14 +57,9 @@ def extract_verb(
     videos = [folder] if folder.is_file() else find_videos(folder)
     encoder = load_encoder(backbone, device=device, precision=precision)
     rate = encoder.fps if fps is None else fps
-    done: list[Extracted] = []
-    with progress_bar(f"{len(videos)} videos") as advance:
 
-        def hear(_: Path, done_s: float, all_s: float) -> None:
-            if advance:
-                advance(len(done) + (done_s / all_s if all_s else 0.0), len(videos))
-
-        results = extract(
+    def start(hear: Hear) -> "Iterator[Extracted]":
+        return extract(
             videos,
             out,
             encoder,
@@ -81,18 +68,13 @@ def extract_verb(
             sha256=Cache().sha256,
             progress=hear,
         )
-        for item in results:
-            done.append(item)
-            hear(item.video, 0.0, 0.0)
-            if item.status != "present":
-                say(_describe(item))
-    counts = Counter(item.status for item in done)
-    say(f"{_summarize(counts)}. Features are in {out}.")
-    if as_json:
-        head = {"backbone": encoder.name, "fingerprint": encoder.fingerprint, "fps": rate}
-        print_json(head | {"counts": dict(counts), "videos": [_to_dict(item) for item in done]})
-    if counts["failed"]:
-        raise typer.Exit(INPUT_FAULT)
+
+    done = follow(start, len(videos))
+    head = {"backbone": encoder.name, "fingerprint": encoder.fingerprint, "fps": rate}
+    conclude(done, out, "features", head if as_json else None)
+
+
+app.command("caption")(caption_verb)
 
 
 @app.command("import")
@@ -202,20 +184,3 @@ def _known_width(backbone: str) -> int | None:
         return load_encoder(backbone).dim_in
     except UnknownNameError:
         return None
-
-
-def _describe(item: "Extracted") -> str:
-    if str(item.video) in item.message:
-        return f"{item.status:<6}  {item.message}"
-    return f"{item.status:<6}  {item.video}" + (f": {item.message}" if item.message else "")
-
-
-def _summarize(counts: Counter[str]) -> str:
-    """Such as ``"12 videos: 10 made, 1 present, 1 failed"``."""
-    parts = [f"{number} {status}" for status, number in counts.items()]
-    return f"{counts.total()} videos: {', '.join(parts)}"
-
-
-def _to_dict(item: "Extracted") -> dict[str, str]:
-    paths = {"path": str(item.video), "features": str(item.path)}
-    return paths | {"status": item.status, "message": item.message}

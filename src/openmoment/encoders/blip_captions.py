@@ -1,5 +1,7 @@
 """Captions by BLIP (Li et al., ICML 2022) through transformers, from weights on this machine."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -54,13 +56,16 @@ class BlipCaptioner:
             raise FormatError(f"{config}: model_type: expected 'blip', got {kind!r}.")
         return folder
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
+        recipe = f"{self._digests} {NUM_BEAMS} {MIN_TOKENS} {MAX_TOKENS} v1"
+        return sha256(recipe.encode()).hexdigest()[:16]
+
+    @cached_property
+    def _digests(self) -> str:
         cache = Cache()
         parts = sorted(path for path in self.folder.iterdir() if path.suffix in _RECIPE_SUFFIXES)
-        digests = " ".join(f"{path.name} {cache.sha256(path)}" for path in parts)
-        recipe = f"{digests} {NUM_BEAMS} {MIN_TOKENS} {MAX_TOKENS} v1"
-        return sha256(recipe.encode()).hexdigest()[:16]
+        return " ".join(f"{path.name} {cache.sha256(path)}" for path in parts)
 
     def missing(self) -> str | None:
         """What keeps this captioner from running here, and the cure; None when it is ready."""
@@ -83,7 +88,10 @@ class BlipCaptioner:
                 min_new_tokens=MIN_TOKENS,
                 max_new_tokens=MAX_TOKENS,
             )
-        texts: list[str] = processor.batch_decode(tokens, skip_special_tokens=True)
+        texts: list[str] = processor.batch_decode(
+            tokens[:, 1:],  # the start token is in no tokenizer's list of special ones
+            skip_special_tokens=True,
+        )
         return [text.strip() for text in texts]
 
     @cached_property
@@ -94,12 +102,16 @@ class BlipCaptioner:
         declare_missing()
         transformers = require("transformers", extra="hf")
         try:
-            processor = transformers.BlipProcessor.from_pretrained(
-                self.folder, local_files_only=True
-            )
-            model, told = transformers.BlipForConditionalGeneration.from_pretrained(
-                self.folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-            )
+            with _no_bar(transformers.utils.logging):
+                processor = transformers.BlipProcessor.from_pretrained(
+                    self.folder, local_files_only=True
+                )
+                model, told = transformers.BlipForConditionalGeneration.from_pretrained(
+                    self.folder,
+                    local_files_only=True,
+                    use_safetensors=True,
+                    output_loading_info=True,
+                )
         except Exception as error:  # the library's errors have no common base
             reason = " ".join(str(error).split())[:200]
             raise MissingWeightsError(f"{self.folder}: cannot be loaded ({reason}).") from error
@@ -108,3 +120,15 @@ class BlipCaptioner:
                 f"{self.folder}: the weights lack {len(absent)} tensors, such as {absent[0]!r}."
             )
         return model.eval().to(self.device), processor
+
+
+@contextmanager
+def _no_bar(logging: Any) -> Iterator[None]:
+    """Loading is not worth a bar of transformers' own."""
+    was_shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_shown:
+            logging.enable_progress_bar()
