@@ -136,8 +136,8 @@ def zero_shot(
     - ``t3al-code`` is ours but for the videos, which are those of all subsets: say so by
       ``eval_subset="validation+test"``;
     - ``gap-code`` drops instances shorter than a second, on THUMOS14 than 1/256 of their video;
-    - ``stale-code`` knows of each video its last instance alone, and only if that takes more than 6 %
-      of it; the ground truth of the test videos that are left is whole, as its evaluator reads it.
+    - ``stale-code`` knows of each video its last instance alone, and only if that takes more than
+      6 % of it; the ground truth of the test videos that are left is whole.
 
     Raises FormatError when an unseen name is no class, and when no video is left to test.
     """

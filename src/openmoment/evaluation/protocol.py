@@ -59,10 +59,8 @@ class Protocol:
         """The subset whose videos are evaluated, or several: ``"validation+test"``."""
         if self.subset:
             return self.subset
-        data = self.dataset
-        return (
-            f"{data.train_subset}+{data.test_subset}" if self.rule == "t3al-code" else data.test_subset
-        )
+        train, test = self.dataset.train_subset, self.dataset.test_subset
+        return f"{train}+{test}" if self.rule == "t3al-code" else test
 
     def parts(self) -> dict[str, ZeroShot]:
         """Each split by its number, or "all": videos and candidate names."""

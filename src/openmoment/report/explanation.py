@@ -85,7 +85,7 @@ def _section(
 
 
 def _likeness(names: Sequence[str], likeness: Float[Array, " k"]) -> str:
-    order = np.argsort(-likeness, kind="stable").tolist()
+    order: list[int] = np.argsort(-likeness, kind="stable").tolist()
     low, high = min(float(likeness.min()), 0.0), max(float(likeness.max()), 1e-9)
     rows = "".join(
         f'<bdi>{escape(names[i])}</bdi><i class="{"first" if i == order[0] else ""}" '
