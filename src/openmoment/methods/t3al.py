@@ -344,13 +344,21 @@ class Adapter:
         import torch
 
         with torch.no_grad():
-            if cosine and (fresh or self._norms is None):
-                blocks = self.frames.split(_BLOCK)
-                norms = [(block @ self.video - self.background).norm(dim=1) for block in blocks]
-                self._norms = torch.cat(norms).clamp_min(1e-12)
             words = torch.nn.functional.normalize(self.texts[self.label] @ self.text, dim=0)
             dots = self.frames @ (self.video @ words) - self.background @ words
-            return (dots / self._norms if cosine else dots).double().numpy()
+            if cosine:
+                if fresh or self._norms is None:
+                    self._norms = self._lengths()
+                dots /= self._norms
+            return dots.double().numpy()
+
+    def _lengths(self) -> "Tensor":
+        """Of every projected frame, less the background."""
+        import torch
+
+        blocks = self.frames.split(_BLOCK)
+        norms = [(block @ self.video - self.background).norm(dim=1) for block in blocks]
+        return torch.cat(norms).clamp_min(1e-12)
 
     def run(self) -> list[float]:
         """Steps of Adam on eq. 8, until there are enough or the loss stops falling."""
