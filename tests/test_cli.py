@@ -14,6 +14,7 @@ from videos import make_video
 
 from openmoment.cli.main import app
 from openmoment.demo import QUERIES, make_demo_video
+from openmoment.errors import MissingWeightsError
 from openmoment.video import probe
 
 
@@ -127,6 +128,21 @@ def test_models_and_doctor_and_demo(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert (tmp_path / "demo" / "demo.html").is_file()
     assert str(tmp_path / "demo" / "demo.html") in result.stderr
+
+
+def test_models_pull_says_what_it_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "needs no download" in refusal("models", "pull", "embedded")
+    assert "'pull NAME'" in refusal("models", "push", "embedded")
+    assert "Did you mean" in refusal("models", "pull", "clip-vit-b-61")
+
+    def offline(repo: str) -> Path:
+        raise MissingWeightsError(f"The weights of {repo} could not be downloaded (offline).")
+
+    monkeypatch.setattr("openmoment.encoders.hub.pull", offline)
+    assert "could not be downloaded" in refusal("models", "pull", "clip-vit-b-16")
+    assert "models pull clip-vit-b-16" in refusal(
+        "find", "v.mp4", "x", "--backbone", "clip-vit-b-16"
+    )
 
 
 def test_version_and_help() -> None:

@@ -353,3 +353,16 @@ def test_sentences_are_written_answered_and_scored(tmp_path: Path) -> None:
     answers.write_text('{"qid": 1}\n')
     line = refusal("evaluate", answers, "--profile", "charades-sta", "--gt", queries)
     assert "answers.jsonl, line 1" in line and "pred_relevant_windows" in line
+
+
+def test_t3al_is_evaluated_from_feature_files_alone(world: tuple[Path, Path]) -> None:
+    truth, features = world
+    args = ("evaluate", "--method", "t3al", "--gt", truth, "--features", features)
+    table = json.loads(run(*args, "--set", "norms_every=1", "--text-check", "--json").stdout)
+    assert table["mean"]["mAP@0.5"] > 0.6
+    assert max(check["mAP_avg"] for check in table["text_check"].values()) < 0.4
+    settings = table["card"]["settings"]
+    assert (settings["norms_every"], settings["min_presence"]) == (1, 0)
+    preset = json.loads(run(*args, "--preset", "thumos14-t0", "--json").stdout)["card"]["settings"]
+    assert (preset["labels"], preset["steps"]) == ("single", 0)
+    assert "Did you mean 'thumos14-t0'" in refusal(*args, "--preset", "thumos14-t1")

@@ -25,7 +25,9 @@ from openmoment.encoders.open_clip import (  # noqa: E402
     repo_of,
 )
 from openmoment.errors import ConfigError, MissingWeightsError, UnknownNameError  # noqa: E402
+from openmoment.methods import load_method  # noqa: E402
 from openmoment.pipeline import load_pipeline  # noqa: E402
+from openmoment.types import Queries, Recipe, SnippetGrid, Snippets  # noqa: E402
 
 CONFIGS = {"clip": CLIP, "coca": COCA, "siglip": SIGLIP}
 NAMES = ("pole vault", "a man opens the fridge", "x")
@@ -145,6 +147,35 @@ def test_precision_changes_little(folders: dict[str, Path]) -> None:
         load_encoder(str(folders["clip"]), precision="int8")
     with pytest.raises(ConfigError, match="runs on the processor"):
         load_encoder("embedded", device="cuda")
+
+
+def test_t3al_may_adapt_a_copy_of_the_text_tower(folders: dict[str, Path]) -> None:
+    """Table 5's last row; the encoder's own tower stays as it is, bit for bit."""
+    encoder = load_encoder(str(folders["clip"]))
+    snippets = encode(encoder, 90)
+    names = ("pole vault", "a cat")
+    texts = encoder.encode_text(names)
+    queries = Queries(names, texts, np.zeros((0, texts.shape[1]), np.float32))
+    before = [p.clone() for p in encoder.text_tower.parameters()]
+    found = {}
+    for adapts in (False, True):
+        settings = {"labels": "single", "adapt_text_encoder": adapts, "lr": 1e-3, "patience": 0}
+        method = load_method("t3al", encoder.space, settings | {"steps": 5})
+        found[adapts] = method.explain(snippets, queries).adaptations[0]
+    assert found[True].losses[0] == pytest.approx(found[False].losses[0], abs=1e-5)
+    assert found[True].losses[-1] != pytest.approx(found[False].losses[-1], abs=1e-7)
+    for a, b in zip(before, encoder.text_tower.parameters(), strict=True):
+        assert torch.equal(a, b)
+    embedded = load_method("t3al", load_encoder("embedded").space, {"adapt_text_encoder": True})
+    assert embedded.config.adapt_text_encoder
+    with pytest.raises(ConfigError, match="adapt_text_encoder needs"):
+        embedded._prompt("x")
+
+
+def encode(encoder: OpenClip, num: int) -> Snippets:
+    features = encoder.encode_pictures(pictures(num))
+    grid = SnippetGrid.uniform(num, end_s=num / 30)
+    return Snippets(features, grid, Recipe("clip", encoder.fingerprint, 30.0, ""), num / 30)
 
 
 # where weights come from -------------------------------------------------------------------------

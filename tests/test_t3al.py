@@ -1,6 +1,9 @@
 """T3AL: each equation against a literal reference, every switch, and nothing left behind."""
 
 import dataclasses
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -435,3 +438,42 @@ def test_settings_that_make_no_sense(name: str, value: object) -> None:
 
     with pytest.raises(ConfigError, match=name):
         load_method("t3al", TwoTowers(), {name: value})
+
+
+def test_never_more_than_two_copies_of_the_features() -> None:
+    """The one that came in, and one that may be changed: measured in a process of its own."""
+    code = """
+import numpy as np, re, sys
+sys.path[:0] = [TESTS]
+from pathlib import Path
+from test_t3al import TwoTowers, D_IN
+from openmoment.methods.t3al import T3al, T3alConfig
+from openmoment.types import Queries, Recipe, SnippetGrid, Snippets
+
+class Wide(TwoTowers):
+    def __init__(self):
+        super().__init__()
+        self.video = np.random.default_rng(0).normal(size=(512, 512)).astype(np.float32)
+        self.text = np.random.default_rng(1).normal(size=(512, 512)).astype(np.float32)
+
+def peak():
+    return int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+
+def ask(num):
+    rng = np.random.default_rng(2)
+    features = rng.standard_normal((num, 512), dtype=np.float32)
+    grid = SnippetGrid.uniform(num, end_s=num / 30)
+    snippets = Snippets(features, grid, Recipe("m", "0", 30.0, ""), num / 30)
+    text = rng.standard_normal((1, 512), dtype=np.float32)
+    queries = Queries(("a",), text, np.zeros((0, 512), np.float32))
+    T3al(T3alConfig(labels="single", steps=5), Wide()).localize(snippets, queries)
+
+ask(4000)
+before = peak()
+ask(80000)
+print((peak() - before) / (80000 * 512 * 4 / 2**20))
+"""
+    code = code.replace("TESTS", repr(str(Path(__file__).parent)))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 2.3

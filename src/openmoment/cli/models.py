@@ -6,15 +6,28 @@ from typing import Annotated
 import typer
 
 from openmoment.cli.console import Json, print_json, say, verb
+from openmoment.errors import ConfigError
 
-app = typer.Typer(invoke_without_command=True)
 
-
-@app.callback()
 @verb
-def models_verb(context: typer.Context, as_json: Json = False) -> None:
-    """List backbones and methods: what each is, what it needs, whether it is ready here."""
-    if context.invoked_subcommand:
+def models_verb(
+    pull: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[pull NAME]", help="Download a backbone's weights.", show_default=False
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List backbones and methods: what each is, what it needs, whether it is ready here.
+
+    openmoment models pull NAME downloads the weights of a backbone, or of MODEL@TAG, into the hub
+    cache: nothing else ever downloads. What is there stays, and what arrives is checked.
+    """
+    if pull:
+        if len(pull) != 2 or pull[0] != "pull":
+            raise ConfigError(f"Expected nothing, or 'pull NAME', got {' '.join(pull)!r}.")
+        pull_weights(pull[1])
         return
     backbones, methods = list_backbones(), list_methods()
     if as_json:
@@ -33,19 +46,11 @@ def models_verb(context: typer.Context, as_json: Json = False) -> None:
         Console(highlight=False).print(table)
 
 
-@app.command("pull")
-@verb
-def pull_verb(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A backbone, or MODEL@TAG.")],
-) -> None:
-    """Download a backbone's weights into the hub cache: nothing else here ever downloads.
-
-    What is there is not downloaded again; what was interrupted goes on; what arrives is checked.
-    """
+def pull_weights(name: str) -> None:
+    """Download the weights of a preset or of an open_clip tag, and say where they are."""
     from openmoment.encoders import ENCODERS
     from openmoment.encoders.hub import pull
     from openmoment.encoders.open_clip import OpenClip, parse_spec, repo_of
-    from openmoment.errors import ConfigError
 
     weights = parse_spec(name)
     if weights is None:

@@ -1,5 +1,7 @@
 """Backbones by name. Listing them, and making one, loads no weights and imports no torch."""
 
+from pathlib import Path
+
 from openmoment.encoders.base import Encoder
 from openmoment.errors import ConfigError, MissingWeightsError
 from openmoment.registry import LazyTable
@@ -24,9 +26,10 @@ _CPU, _FULL = "cpu", "fp32"
 
 
 def load_encoder(name: str = AUTO, *, device: str = _CPU, precision: str = _FULL) -> Encoder:
-    """The encoder of that name, or of an open_clip model: ``MODEL@TAG``, ``MODEL@PATH``, a folder.
+    """The encoder of that name, or of an open_clip model: ``MODEL@TAG``, ``MODEL@PATH``, or a
+    folder of open_clip or of transformers (CLIP, SigLIP).
 
-    ``device`` and ``precision`` ("fp32", "bf16", "fp16") are for open_clip models. Raises
+    ``device`` and ``precision`` ("fp32", "bf16", "fp16") are for models of torch. Raises
     UnknownNameError, ConfigError, MissingWeightsError.
     """
     if name == AUTO:
@@ -37,6 +40,12 @@ def load_encoder(name: str = AUTO, *, device: str = _CPU, precision: str = _FULL
         weights = parse_spec(name)
         if weights:
             return OpenClip(weights, device=device, precision=precision)
+        folder = Path(name).expanduser()
+        if folder.is_dir():
+            from openmoment.encoders.transformers_clip import TransformersClip, is_folder
+
+            if is_folder(folder):
+                return TransformersClip(folder, device=device, precision=precision)
     encoder = ENCODERS[name]
     if problem := encoder.missing():
         raise MissingWeightsError(problem)

@@ -6,7 +6,7 @@ Axes: t snippets, k texts, d joint width, d_in width of the stored features.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from numpy import ndarray as Array
@@ -64,6 +64,15 @@ class Space(Protocol):
 
     def towers(self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d"]) -> Towers:
         """Both sides and their projections; identities where nothing was trained."""
+        ...
+
+
+@runtime_checkable
+class HasTextTower(Protocol):
+    """A space whose text tower can be trained further."""
+
+    def prompt(self, name: str) -> Any:
+        """A torch module that gives one name's text before its projection."""
         ...
 
 

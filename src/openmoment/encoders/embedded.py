@@ -25,7 +25,7 @@ from numpy import ndarray as Array
 from safetensors.numpy import load
 
 from openmoment.encoders.base import Calibration, Progress, Towers
-from openmoment.encoders.frames import centre_crop, encode_frames
+from openmoment.encoders.frames import centre_crop, encode_file
 from openmoment.errors import MissingWeightsError
 from openmoment.types import Recipe, Snippets
 
@@ -128,17 +128,15 @@ class Embedded:
     def encode_video(
         self, path: Path, *, fps: float, source_sha256: str, progress: Progress | None = None
     ) -> Snippets:
-        from openmoment.video import probe, read_frames
-
-        duration_s = probe(path).duration_s
-        features, grid = encode_frames(
-            read_frames(path, fps=fps, short_side=IMAGE_SIDE),
-            self.encode_pictures,
-            batch=_BATCH,
-            advance=None if progress is None else lambda done_s: progress(done_s, duration_s),
-        )
         recipe = Recipe(self.name, self.fingerprint, fps, source_sha256)
-        return Snippets(features, grid, recipe, max(duration_s, grid.end_s))
+        return encode_file(
+            path,
+            self.encode_pictures,
+            recipe,
+            batch=_BATCH,
+            short_side=IMAGE_SIDE,
+            progress=progress,
+        )
 
     def encode_text(
         self, names: Sequence[str], *, templates: Sequence[str] | None = None

@@ -4,14 +4,16 @@ Axes: b frames, h height, w width, t snippets, d width.
 """
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray as Array
 
+from openmoment.encoders.base import Progress
 from openmoment.rows import RowSpool
-from openmoment.types import SnippetGrid
+from openmoment.types import Recipe, SnippetGrid, Snippets
 
 if TYPE_CHECKING:
     from openmoment.video import Frame
@@ -59,6 +61,28 @@ def encode_frames(
     if waiting:
         flush()
     return spool.to_array(), SnippetGrid(np.array([*edges_s, end_s]))
+
+
+def encode_file(
+    path: Path,
+    encode: Callable[[list[UInt8[Array, "h w 3"]]], Float[Array, "b d"]],
+    recipe: Recipe,
+    *,
+    batch: int,
+    short_side: int | None = None,
+    progress: Progress | None = None,
+) -> Snippets:
+    """A video's snippets, decoded at the recipe's rate. Raises VideoError."""
+    from openmoment.video import probe, read_frames
+
+    duration_s = probe(path).duration_s
+    features, grid = encode_frames(
+        read_frames(path, fps=recipe.fps, short_side=short_side),
+        encode,
+        batch=batch,
+        advance=None if progress is None else lambda done_s: progress(done_s, duration_s),
+    )
+    return Snippets(features, grid, recipe, max(duration_s, grid.end_s))
 
 
 def centre_crop(rgb: UInt8[Array, "h w 3"], side: int) -> UInt8[Array, "side side 3"]:

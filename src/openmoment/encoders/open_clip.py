@@ -18,7 +18,7 @@ from numpy import ndarray as Array
 from safetensors import SafetensorError, safe_open
 
 from openmoment.encoders.base import Progress
-from openmoment.encoders.frames import encode_frames
+from openmoment.encoders.frames import encode_file
 from openmoment.encoders.hub import WEIGHT_NAMES, cached_weights
 from openmoment.encoders.projected import ProjectedSpace, Projections
 from openmoment.errors import ConfigError, MissingWeightsError
@@ -27,7 +27,7 @@ from openmoment.types import Recipe, Snippets
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from openmoment.encoders.text_tower import TextTower
+    from openmoment.encoders.text_tower import Prompt, TextTower
 
 TEMPLATES = ("a video of action {}",)
 """The prompt of T3AL and of the naive baselines."""
@@ -70,7 +70,7 @@ class OpenClip:
             self.weights = weights
             self.name = name_of(weights)
         self.device, self.precision = device, precision
-        self.space = ProjectedSpace(self._read_projections)
+        self.space = OpenClipSpace(self)
 
     # what it is, without torch -------------------------------------------------------------
 
@@ -113,7 +113,7 @@ class OpenClip:
         blank = np.zeros((8, 8, 3), dtype=np.uint8)
         return self.encode_pictures([blank]).shape[1], self.encode_text(["x"]).shape[1]
 
-    def _read_projections(self) -> Projections:
+    def read_projections(self) -> Projections:
         """From the weights file alone, so that a question of cached features needs no torch."""
         try:
             with safe_open(self.path, framework="numpy") as file:
@@ -137,17 +137,8 @@ class OpenClip:
     def encode_video(
         self, path: Path, *, fps: float, source_sha256: str, progress: Progress | None = None
     ) -> Snippets:
-        from openmoment.video import probe, read_frames
-
-        duration_s = probe(path).duration_s
-        features, grid = encode_frames(
-            read_frames(path, fps=fps),
-            self.encode_pictures,
-            batch=_BATCH,
-            advance=None if progress is None else lambda done_s: progress(done_s, duration_s),
-        )
         recipe = Recipe(self.name, self.fingerprint, fps, source_sha256)
-        return Snippets(features, grid, recipe, max(duration_s, grid.end_s))
+        return encode_file(path, self.encode_pictures, recipe, batch=_BATCH, progress=progress)
 
     def encode_pictures(self, pictures: list[UInt8[Array, "h w 3"]]) -> Float[Array, "b d_in"]:
         """Features before the visual projection, of pictures of one size."""
@@ -279,6 +270,20 @@ class OpenClip:
         shape = (1, 3, 1, 1)
         mean, std = (torch.tensor(v).view(shape) for v in (normalize.mean, normalize.std))
         return Compose(steps[:-2]), mean, std
+
+
+class OpenClipSpace(ProjectedSpace):
+    """The space of one encoder, whose text tower methods may train copies of."""
+
+    def __init__(self, encoder: OpenClip) -> None:
+        super().__init__(encoder.read_projections)
+        self._encoder = encoder
+
+    def prompt(self, name: str) -> "Prompt":
+        """One query as the text tower reads it."""
+        from openmoment.encoders.text_tower import Prompt
+
+        return Prompt(self._encoder.text_tower, TEMPLATES[0].format(name))
 
 
 class ClipVitB16(OpenClip):

@@ -90,3 +90,19 @@ class TextTower(nn.Module):
         kind = getattr(tower, "pool_type", None) or tower.text_pool_type
         end = getattr(tower, "eos_id", None) or getattr(tower, "text_eos_id", None)
         return text_global_pool(x, tokens, kind, eos_token_id=end)
+
+
+class Prompt(nn.Module):
+    """One text and the tower that reads it; to be copied before anything in it is changed."""
+
+    tokens: Tensor
+
+    def __init__(self, tower: TextTower, text: str) -> None:
+        super().__init__()
+        self.tower = tower
+        self.register_buffer("tokens", tower.tokenize([text]))
+
+    def forward(self) -> Float[Tensor, " w"]:
+        """The text's feature before its projection."""
+        pooled, _ = self.tower.encode(self.tower.embed(self.tokens), self.tokens)
+        return pooled[0]

@@ -13,6 +13,7 @@ thing that needs the whole product, are brought up to date every ``norms_every``
 Axes: t snippets, k queries, n regions, d_h and d_txt before the projections, d after.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -21,13 +22,16 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
-from openmoment.encoders.base import Space, Towers
+from openmoment.encoders.base import HasTextTower, Space, Towers
+from openmoment.errors import ConfigError
 from openmoment.methods.similarity import Similarity, SimilarityConfig
 from openmoment.postprocess import bridge, nms, runs
 from openmoment.types import Annotations, Detections, Queries, SnippetGrid, Snippets
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from openmoment.encoders.text_tower import Prompt
 
 CODE_FPS = 30.0
 """All lengths in frames are meant at this rate, and are scaled to the snippets'."""
@@ -52,6 +56,7 @@ class T3alConfig:
     adapt_vision: bool = True
     adapt_text: bool = True
     adapt_tau: bool = True
+    adapt_text_encoder: bool = False  # the whole text tower, which then runs at every step
     num_samples: int = 4  # K, of each kind
     pool_factor: int = 100  # samples are drawn from so many times K frames
     pools: Literal["disjoint", "code"] = "disjoint"
@@ -157,8 +162,7 @@ class T3al:
         frames = np.array(towers.snippets, dtype=np.float32)
         towers = towers._replace(snippets=frames)
         adaptations = [
-            self._adapt_and_group(towers, snippets, len(queries), label, oracle)
-            for label in targets
+            self._adapt_and_group(towers, snippets, queries, label, oracle) for label in targets
         ]
         kept = [region for a in adaptations for region in a.regions if region.is_kept]
         found = Detections(
@@ -200,21 +204,32 @@ class T3al:
         presence = ranking.presence(snippets, queries)
         return presence, np.flatnonzero(presence >= self.config.min_presence).tolist()
 
+    def _prompt(self, name: str) -> "Prompt":
+        """A query as the space's text tower reads it. Raises ConfigError where there is none."""
+        if not isinstance(self.space, HasTextTower):
+            raise ConfigError(
+                "adapt_text_encoder needs a backbone whose text tower can be trained: one of "
+                "open_clip."
+            )
+        return self.space.prompt(name)
+
     def _adapt_and_group(
         self,
         towers: Towers,
         snippets: Snippets,
-        num_queries: int,
+        queries: Queries,
         label: int,
         oracle: Oracle | None,
     ) -> Adaptation:
         grid = snippets.grid
         adapter = Adapter(self.config, towers, grid, label, oracle)
+        if self.config.adapt_text_encoder:
+            adapter.adapt_text_tower(self._prompt(queries.names[label]))
         before = self._normalized(adapter.scores(), grid)
         losses = adapter.run()
         after = self._normalized(adapter.scores(), grid)
         segments = self._group(after, grid)
-        regions = self._score(adapter, segments, grid, num_queries, label)
+        regions = self._score(adapter, segments, grid, len(queries), label)
         if oracle and oracle.knows_count:
             regions = _most_alike(regions, len(oracle.truth))
         regions = self._suppress(regions, segments, snippets)
@@ -335,6 +350,19 @@ class Adapter:
         self.positives, self.negatives = none, none
         self.selectable = _selectable(grid, oracle) if oracle and oracle.knows_selection else None
         self._norms: Tensor | None = None
+        self.prompt: Prompt | None = None
+
+    def adapt_text_tower(self, prompt: "Prompt") -> None:
+        """Adapt a copy of the text tower too; the tower itself stays as it is."""
+        self.prompt = copy.deepcopy(prompt)
+        self.prompt.requires_grad_(True)
+
+    def words(self) -> "Tensor":
+        """The label's text after its projection, of length one."""
+        from torch.nn.functional import normalize
+
+        text = self.texts[self.label] if self.prompt is None else self.prompt()
+        return normalize(text @ self.text, dim=0)
 
     def scores(self, *, fresh: bool = True, cosine: bool = True) -> Float[Array, " t"]:
         """Eq. 4: the cosine of every frame, less the background, with the label's text.
@@ -344,7 +372,7 @@ class Adapter:
         import torch
 
         with torch.no_grad():
-            words = torch.nn.functional.normalize(self.texts[self.label] @ self.text, dim=0)
+            words = self.words()
             dots = self.frames @ (self.video @ words) - self.background @ words
             if cosine:
                 if fresh or self._norms is None:
@@ -356,9 +384,13 @@ class Adapter:
         """Of every projected frame, less the background."""
         import torch
 
-        blocks = self.frames.split(_BLOCK)
-        norms = [(block @ self.video - self.background).norm(dim=1) for block in blocks]
-        return torch.cat(norms).clamp_min(1e-12)
+        found = torch.empty(len(self.frames))
+        room = torch.empty(min(_BLOCK, len(self.frames)), self.video.shape[1])  # used again
+        for first in range(0, len(found), _BLOCK):
+            block = self.frames[first : first + _BLOCK]
+            projected = torch.mm(block, self.video, out=room[: len(block)]).sub_(self.background)
+            found[first : first + _BLOCK] = projected.norm(dim=1)
+        return found.clamp_min_(1e-12)
 
     def run(self) -> list[float]:
         """Steps of Adam on eq. 8, until there are enough or the loss stops falling."""
@@ -372,6 +404,7 @@ class Adapter:
                 {"params": [self.video], "lr": config.lr * config.vision_lr_scale},
                 {"params": [self.text]},
                 {"params": [self.log_scale]},
+                {"params": list(self.prompt.parameters()) if self.prompt else []},
             ],
             lr=config.lr,
             weight_decay=config.weight_decay,
@@ -404,7 +437,7 @@ class Adapter:
 
         both = np.concatenate([positives, negatives])
         projected = self.frames[both] @ self.video
-        words = normalize(self.texts[self.label] @ self.text, dim=0)
+        words = self.words()
         frames = projected - self.background
         similar = (normalize(frames, dim=1) if self.config.cosine_in_loop else frames) @ words
         if self.config.loss == "bce":
@@ -474,6 +507,7 @@ class Adapter:
         with torch.no_grad():
             mean = self.frames[first:last].mean(dim=0) @ self.video
             words = normalize(self.texts @ self.text, dim=1)
+            words[self.label] = self.words()
             logits = self.log_scale.exp() * words @ normalize(mean, dim=0)
             return logits.double().softmax(dim=0).numpy()
 
