@@ -13,8 +13,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("open_clip")
 from PIL import Image  # noqa: E402
 from small_models import CLIP, COCA, SIGLIP, save_model  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
 from videos import make_video  # noqa: E402
 
+from openmoment.captions import read_captions  # noqa: E402
+from openmoment.cli.main import app  # noqa: E402
 from openmoment.encoders import ENCODERS, hub, load_encoder  # noqa: E402
 from openmoment.encoders.base import Encoder, Space  # noqa: E402
 from openmoment.encoders.open_clip import (  # noqa: E402
@@ -129,6 +132,33 @@ def test_a_video_is_encoded_and_asked(folders: dict[str, Path], tmp_path: Path) 
     again = load_pipeline(str(folders["clip"])).snippets(video)
     assert again.recipe.fingerprint == pipeline.encoder.fingerprint
     assert again.features.shape == (12, 64)
+
+
+def test_from_video_to_captions_to_t3al_with_a_small_coca(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    """Every step of the paper on one command line each, with weights in open_clip's form."""
+    videos, captions = tmp_path / "videos", tmp_path / "captions"
+    videos.mkdir()
+    make_video(videos / "v.mp4", seconds=3)
+    coca = folders["coca"]
+
+    def ask(*args: object):
+        done = CliRunner().invoke(app, [str(arg) for arg in args])
+        assert done.exit_code == 0, (done.output, done.stderr, done.exception)
+        return done
+
+    ask("features", "caption", videos, "--out", captions, "--captioner", f"coca@{coca}", "--fps", 1)
+    assert len(read_captions(captions / "v.captions.json")) == 3
+    page = tmp_path / "why.html"
+    args = ("--method", "t3al", "--preset", "thumos14-recommended", "--backbone", coca)
+    done = ask(
+        "find", videos, "red", "blue", *args, "--captions", captions, "--explain", page, "--json"
+    )
+    (answer,) = json.loads(done.stdout)["videos"]
+    assert answer["backbone"]["name"] == "coca"
+    assert len(answer["moments"]) >= 1
+    assert "the loss went from" in page.read_text()
 
 
 def test_other_weights_are_another_backbone(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from openmoment.datasets.records import (
     from_rows,
     loose_number,
     read_activitynet_json,
+    read_durations,
     read_flat_json,
     read_rows,
     with_subsets,
@@ -71,11 +72,7 @@ def _read_tsp(files: Sequence[Path]) -> Records:
 
 
 def _durations(root: Path) -> Mapping[str, float]:
-    found: dict[str, float] = {}
-    for path in sorted(root.rglob("activitynet_v1-3_*_metadata.csv")):
-        for _, row in read_rows(path, ("filename", "video-duration")):
-            found[Path(row["filename"]).stem] = loose_number(row["video-duration"])
-    return found
+    return read_durations(root, "activitynet_v1-3_*_metadata.csv")
 
 
 ACTIVITYNET = Benchmark(

@@ -134,6 +134,15 @@ def with_subsets(records: Records, subset_of: Callable[[Record], str]) -> Record
     return [replace(record, subset=subset_of(record)) for record in records]
 
 
+def read_durations(root: Path, pattern: str) -> dict[str, float]:
+    """Seconds by video id, from TSP's tables below ``root``."""
+    found: dict[str, float] = {}
+    for path in sorted(root.rglob(pattern)):
+        for _, row in read_rows(path, ("filename", "video-duration")):
+            found[Path(row["filename"]).stem] = loose_number(row["video-duration"])
+    return found
+
+
 def loose_number(value: Any) -> float:
     """A number, also from text; NaN for anything else."""
     if isinstance(value, bool):

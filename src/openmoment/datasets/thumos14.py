@@ -19,6 +19,7 @@ from openmoment.datasets.records import (
     from_rows,
     loose_number,
     read_any_json,
+    read_durations,
     read_rows,
     with_subsets,
 )
@@ -95,10 +96,7 @@ def _durations(root: Path) -> Mapping[str, float]:
     for path in sorted(root.rglob("*_video_info.csv")):
         for _, row in read_rows(path, ("video", "fps", "count")):
             found[row["video"]] = loose_number(row["count"]) / loose_number(row["fps"])
-    for path in sorted(root.rglob("thumos14_*_metadata.csv")):
-        for _, row in read_rows(path, ("filename", "video-duration")):
-            found[Path(row["filename"]).stem] = loose_number(row["video-duration"])
-    return found
+    return found | read_durations(root, "thumos14_*_metadata.csv")
 
 
 THUMOS14 = Benchmark(
