@@ -276,11 +276,24 @@ def test_damaged_weights_are_refused(folders: dict[str, Path], tmp_path: Path) -
         _ = encoder.space.logit_scale
 
 
+def test_nothing_is_downloaded_for_a_tokenizer(folders: dict[str, Path]) -> None:
+    """SigLIP's tokenizer is on the hub; the hub is not asked behind the user's back."""
+    encoder = OpenClip(
+        Weights("ViT-B-16-SigLIP", path=folders["clip"] / "open_clip_model.safetensors")
+    )
+    with pytest.raises(MissingWeightsError, match="tokenizer is not on this machine"):
+        _ = encoder._tokenizer
+    from huggingface_hub import constants
+
+    assert not constants.HF_HUB_OFFLINE
+
+
 class FakeHub:
     """What pull needs of huggingface_hub."""
 
     def __init__(self, files: dict[str, Path]) -> None:
         self.files = files
+        self.fetched: list[str] = []
 
     def HfApi(self) -> "FakeHub":  # noqa: N802
         return self
@@ -290,6 +303,7 @@ class FakeHub:
         return type("Info", (), {"siblings": names})
 
     def hf_hub_download(self, repo: str, name: str) -> str:
+        self.fetched.append(name)
         return str(self.files[name])
 
 
@@ -308,7 +322,11 @@ def test_pull_prefers_safetensors_and_checks_them(
     small = tmp_path / "open_clip_model.safetensors"
     small.write_bytes(json.dumps({}).encode())
     files["open_clip_model.safetensors"] = small
+    files["tokenizer.json"] = small
+    fake = FakeHub(files)
+    monkeypatch.setattr(hub, "require", lambda *_, **__: fake)
     assert hub.pull("org/model") == small
+    assert fake.fetched == ["open_clip_model.safetensors", "tokenizer.json"]
     monkeypatch.setattr(hub, "require", lambda *_, **__: FakeHub({"pytorch_model.bin": small}))
     with pytest.raises(MissingWeightsError, match="holds none of"):
         hub.pull("org/model")

@@ -6,6 +6,8 @@ Looking into the cache imports nothing and asks nobody; the layout is huggingfac
 import hashlib
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from openmoment.errors import MissingWeightsError
@@ -13,6 +15,8 @@ from openmoment.extras import require
 
 WEIGHT_NAMES = ("open_clip_model.safetensors", "model.safetensors")
 """Of one model, in the order of preference. Pickled weights are never loaded."""
+
+_SMALL = (".json", ".txt", "tokenizer.model")
 
 
 def cache_folder() -> Path:
@@ -43,6 +47,8 @@ def pull(repo: str) -> Path:
         there = {sibling.rfilename for sibling in hub.HfApi().model_info(repo, timeout=20).siblings}
         name = next((name for name in WEIGHT_NAMES if name in there), None)
         path = Path(hub.hf_hub_download(repo, name)) if name else None
+        for small in sorted(file for file in there if file.endswith(_SMALL)):
+            hub.hf_hub_download(repo, small)  # its settings and tokenizer
     except Exception as error:  # the library's errors have no common base
         reason = " ".join(str(error).split())[:160]
         raise MissingWeightsError(
@@ -53,6 +59,22 @@ def pull(repo: str) -> Path:
         raise MissingWeightsError(f"{repo} holds none of {', '.join(WEIGHT_NAMES)}.")
     _check(path)
     return path
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Keep libraries that use the hub from asking it, whatever they are asked for."""
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        yield
+        return
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _check(path: Path) -> None:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from openmoment.encoders.base import Progress
 from openmoment.encoders.frames import encode_file
-from openmoment.encoders.hub import WEIGHT_NAMES, cached_weights
+from openmoment.encoders.hub import WEIGHT_NAMES, cached_weights, offline
 from openmoment.encoders.projected import ProjectedSpace, Projections
 from openmoment.errors import ConfigError, MissingWeightsError
 from openmoment.types import Recipe, Snippets
@@ -228,12 +228,13 @@ class OpenClip:
 
         open_clip = import_open_clip()
         path = self.path
+        is_folder = self.weights.architecture.startswith("local-dir:")
         try:
-            if self.weights.architecture.startswith("local-dir:"):
-                model = open_clip.create_model(self.weights.architecture, device=self.device)
-            else:
+            with offline():
                 model = open_clip.create_model(
-                    self.weights.architecture, pretrained=str(path), device=self.device
+                    self.weights.architecture,
+                    pretrained=None if is_folder else str(path),
+                    device=self.device,
                 )
         except (AssertionError, RuntimeError, ValueError, OSError, SafetensorError) as error:
             problem = " ".join(str(error).split())[:300]
@@ -255,7 +256,15 @@ class OpenClip:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        return import_open_clip().get_tokenizer(self.weights.architecture)
+        open_clip = import_open_clip()
+        try:
+            with offline():
+                return open_clip.get_tokenizer(self.weights.architecture)
+        except (OSError, ValueError) as error:
+            raise MissingWeightsError(
+                f"{self.name}: its tokenizer is not on this machine. Run: openmoment models pull "
+                f"{self.name}, or give a folder that holds it."
+            ) from error
 
     @cached_property
     def _transform(self) -> tuple[Any, "Tensor", "Tensor"]:
