@@ -440,6 +440,7 @@ def test_settings_that_make_no_sense(name: str, value: object) -> None:
         load_method("t3al", TwoTowers(), {name: value})
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
 def test_never_more_than_two_copies_of_the_features() -> None:
     """The one that came in, and one that may be changed: measured in a process of its own."""
     code = """
