@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openmoment.cache import Cache
-from openmoment.captions import Captions, import_captions, read_captions, write_captions
+from openmoment.captions import (
+    Captions,
+    captions_for,
+    import_captions,
+    read_captions,
+    write_captions,
+)
 from openmoment.errors import FormatError, OpenMomentError, RecipeError
 from openmoment.features import IMPORTED
 
@@ -205,3 +211,19 @@ def test_a_cache_that_cannot_be_written_to_costs_time_only(tmp_path: Path) -> No
     assert cache.load_captions(CAPTIONS.recipe) is None
     with pytest.raises(ValueError, match="hash of their video"):
         cache.captions_path(replace(CAPTIONS, source_sha256="").recipe)
+
+
+def test_captions_are_found_by_the_name_of_a_video(tmp_path: Path) -> None:
+    table = "time_s,text\n0.5,a dog\n"
+    (tmp_path / "v.csv").write_text(table)
+    found = captions_for("v", tmp_path)
+    assert found is not None and found.texts == ("a dog",)
+    assert captions_for("w", tmp_path) is None
+    ours = Captions(np.array([0.5]), ("a cat",), "mine", "1", 1.0, "")
+    write_captions(ours, tmp_path / "v.captions.json")
+    found = captions_for("v", tmp_path)
+    assert found is not None and found.texts == ("a cat",)
+    by_file = captions_for("anything", tmp_path / "v.csv")
+    assert by_file is not None and by_file.texts == ("a dog",)
+    with pytest.raises(FormatError, match="no such file or folder"):
+        captions_for("v", tmp_path / "none")

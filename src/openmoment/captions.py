@@ -158,6 +158,21 @@ def import_captions(path: Path, *, fps: float | None = None) -> Captions:
     return readers[path.suffix](path)
 
 
+def captions_for(stem: str, where: Path) -> Captions | None:
+    """A video's captions by its name: those of a file, or of ``<stem>`` in a folder.
+
+    In a folder our own ``<stem>.captions.json`` comes before ``<stem>.json`` and ``<stem>.csv`` of
+    other programs; None when there is none. Raises FormatError.
+    """
+    if where.is_file():
+        return import_captions(where)
+    if not where.is_dir():
+        raise FormatError(f"{where}: no such file or folder of captions.")
+    options = (where / f"{stem}{ending}" for ending in (SUFFIX, ".json", ".csv"))
+    path = next((option for option in options if option.is_file()), None)
+    return import_captions(path) if path else None
+
+
 def _import_json(path: Path) -> Captions:
     table = read_json(path)
     if isinstance(table, dict):

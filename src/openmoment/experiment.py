@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openmoment.captions import SUFFIX as CAPTIONS
-from openmoment.captions import read_captions
+from openmoment.captions import captions_for
 from openmoment.config import to_table
 from openmoment.datasets.base import prompt_name
 from openmoment.errors import FeatureError
@@ -62,10 +61,8 @@ class SnippetSource:
     def load(self, path: Path) -> Snippets:
         """With captions where there are some. Raises FeatureError, VideoError, FormatError."""
         snippets = self._load(path)
-        file = self.captions / f"{path.stem}{CAPTIONS}" if self.captions else None
-        if file is None or not file.is_file():
-            return snippets
-        return self.pipeline.captioned(snippets, read_captions(file))
+        captions = captions_for(path.stem, self.captions) if self.captions else None
+        return self.pipeline.captioned(snippets, captions) if captions else snippets
 
     def _load(self, path: Path) -> Snippets:
         if self.videos:

@@ -134,7 +134,7 @@ def find_verb(
     ] = None,
     captions: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Captions of the videos: openmoment features caption."),
+        typer.Option(metavar="PATH", help="Captions: of features caption, or your .json, .csv."),
     ] = None,
     explain: Annotated[
         Path | None,
@@ -224,10 +224,12 @@ class Asking:
         snippets = self.pipeline.snippets(path, progress=progress)
         if self.captions is None:
             return snippets
-        from openmoment.captions import SUFFIX, read_captions
+        from openmoment.captions import captions_for
 
-        file = self.captions if self.captions.is_file() else self.captions / f"{path.stem}{SUFFIX}"
-        return self.pipeline.captioned(snippets, read_captions(file))
+        captions = captions_for(path.stem, self.captions)
+        if captions is None:
+            raise FormatError(f"{self.captions}: holds no captions of {path.name}.")
+        return self.pipeline.captioned(snippets, captions)
 
     def answer(
         self, path: Path, snippets: "Snippets", queries: "Queries", answers: Answers
