@@ -111,6 +111,13 @@ def test_a_prediction_file_is_scored(predictions: Path, truth: Path, tmp_path: P
         assert (tmp_path / "r" / name).is_file()
 
 
+def test_names_that_only_one_side_has_are_named(predictions: Path, truth: Path) -> None:
+    truth.write_text(truth.read_text().replace("a dog", "A dog"))
+    done = run("evaluate", predictions, "--gt", truth)
+    assert "'a dog' is predicted and no class of the ground truth." in done.stderr
+    assert "'A dog' (and 1 more) is a class and was never predicted." in done.stderr
+
+
 def test_scoring_a_file_imports_no_torch(predictions: Path, truth: Path) -> None:
     code = (
         "import sys\nfrom openmoment.cli.main import app\n"

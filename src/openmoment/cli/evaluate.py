@@ -280,7 +280,26 @@ def _score_predictions(
     )
     if run.num_aside:
         say(f"{run.num_aside} predictions are in videos that are not evaluated; they do not count.")
+    _say_strange_names(run)
     return run
+
+
+def _say_strange_names(run: "Run") -> None:
+    """Names that only one side has: most often a label that is written in two ways."""
+    predicted = {
+        found.names[label]
+        for videos in run.predictions.values()
+        for found in videos.values()
+        for label in set(found.labels.tolist())
+    }
+    true = {name for score in run.result.splits for name in score.classes}
+    for names, told in (
+        (predicted - true, "is predicted and no class of the ground truth"),
+        (true - predicted, "is a class and was never predicted"),
+    ):
+        if names:
+            others = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+            say(f"{min(names)!r}{others} {told}.")
 
 
 def _pipeline(
