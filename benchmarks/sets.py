@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from openmoment.cache import Cache
+from openmoment.datasets.base import prompt_name as words_of
 from openmoment.types import Annotations
 
 COMPOSED_CLASSES = (
@@ -55,7 +56,7 @@ def data_root() -> Path:
 
 def prompt_name(name: str) -> str:
     """CamelCase class names as words: ``CleanAndJerk`` is ``clean and jerk``."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    return words_of(name).lower()
 
 
 def thumos_names(root: Path) -> list[str]:

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
+from commands import refusal, run
 from videos import make_video
 
-from openmoment.cli.main import app
 from openmoment.demo import QUERIES, make_demo_video
 from openmoment.errors import MissingWeightsError
 from openmoment.video import probe
@@ -23,22 +22,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("videos") / "demo.mp4"
     make_demo_video(path)
     return path
-
-
-def run(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
-
-
-def refusal(*args: object) -> str:
-    """The one line that a mistake earns."""
-    result = run(*args)
-    assert result.exit_code == 2, (result.output, result.exception)
-    assert result.stdout == ""
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("openmoment: ")
-    assert "Traceback" not in result.output
-    return lines[0]
 
 
 # answers -----------------------------------------------------------------------------------------

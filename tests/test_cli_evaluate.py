@@ -7,27 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import refusal, run
 from fakes import FakeEncoder
-from typer.testing import CliRunner, Result
 
 from openmoment import encoders
-from openmoment.cli.main import app
 from openmoment.errors import UnknownNameError
 from openmoment.experiment import exchanged, nonsense
 from openmoment.features import write_features
-
-
-def run(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
-
-
-def refusal(*args: object) -> str:
-    result = run(*args)
-    assert result.exit_code == 2, (result.output, result.exception)
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("openmoment: ")
-    return line
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_videos_that_a_split_does_not_evaluate_are_set_aside(data_root) -> None:
         np.array([[0.0, 5.0]]), np.ones(1), np.zeros(1, int), ("Diving",), np.ones(1)
     )
     protocol = Protocol(dataset, "75-25", splits=(0,))
-    (part,) = protocol.parts().values()
+    (part,) = protocol.parts.values()
     inside = next(iter(part.test))
     given = {
         inside: anything,
@@ -179,7 +179,7 @@ def test_whole_videos_with_true_labels_score_what_others_measured(
 ) -> None:
     """All scores tie, and another order of the videos moves these by up to 0.5."""
     protocol = Protocol(activitynet, setting, tuple(splits), rule=rule, subset=subset)
-    oracle = {n: whole_video_with_true_labels(part.test) for n, part in protocol.parts().items()}
+    oracle = {n: whole_video_with_true_labels(part.test) for n, part in protocol.parts.items()}
     mean = score_files(protocol, oracle, method="whole_video").result.mean
     names = ("mAP@0.5", "mAP@0.75", "mAP@0.95", "mAP_avg", "mAP_avg3")
     found = [100 * mean[name] for name in names]

@@ -94,7 +94,7 @@ def run(
     Raises FeatureError for videos without features, unless ``allow_missing``: then they are left
     out of the ground truth, and the card lists them.
     """
-    pipeline, parts, paths = source.pipeline, protocol.parts(), source.paths()
+    pipeline, parts, paths = source.pipeline, protocol.parts, source.paths()
     missing = sorted({v for part in parts.values() for v in part.test if v not in paths})
     if missing and not allow_missing:
         raise FeatureError(

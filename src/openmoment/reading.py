@@ -8,6 +8,7 @@ import json
 import math
 import reprlib
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +40,17 @@ def read_json(path: Path) -> Any:
         raise FormatError(f"{path}, line {error.lineno}: is not JSON: {error.msg}.") from error
     except (ValueError, RecursionError) as error:  # a number too long, or nested too deep
         raise FormatError(f"{path}: is not JSON that can be read: {error}.") from error
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[Any, str]]:
+    """The value on each line that is not blank, and its place. Raises FormatError."""
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        where = f"{path}, line {number}"
+        if line.strip():
+            try:
+                yield json.loads(line), where
+            except (ValueError, RecursionError) as error:
+                raise FormatError(f"{where}: is not JSON: {error}.") from error
 
 
 def get(table: Any, name: str, kind: type[T], where: str) -> T:

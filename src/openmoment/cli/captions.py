@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openmoment.cli.batch import Hear, conclude, follow
-from openmoment.cli.console import Device, Json, Precision, verb
+from openmoment.cli.console import Device, Json, Overwrite, Precision, verb
 
 if TYPE_CHECKING:
     from openmoment.extraction import Extracted
@@ -27,9 +27,7 @@ def caption_verb(
     fps: Annotated[
         float, typer.Option(min=0, help="Captions per second; 0 for every frame.")
     ] = 1.0,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files of another recipe.")
-    ] = False,
+    overwrite: Overwrite = False,
     device: Device = "cpu",
     precision: Precision = "fp32",
     as_json: Json = False,

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
@@ -29,6 +30,15 @@ Precision = Annotated[
     str, typer.Option(metavar="KIND", help="Of the backbone's numbers: fp32, bf16, fp16.")
 ]
 
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; repeatable."),
+]
+CaptionPath = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="Captions: of features caption, or your .json, .csv."),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files of another recipe.")]
 Preset = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Settings of the method by name: thumos14-paper …"),

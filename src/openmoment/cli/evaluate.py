@@ -13,6 +13,7 @@ from openmoment.cli.console import (
     Json,
     Precision,
     Preset,
+    Settings,
     method_settings,
     print_json,
     progress_bar,
@@ -104,10 +105,7 @@ def evaluate_verb(
         str | None, typer.Option(metavar="NAME", help="Run this method: openmoment models.")
     ] = None,
     backbone: Backbone = "auto",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; repeatable."),
-    ] = None,
+    set_: Settings = None,
     preset: Preset = None,
     features: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Feature files of the videos.")
@@ -230,7 +228,7 @@ def _groups(protocol: "Protocol") -> dict[str, tuple[str, ...]]:
     """Seen and unseen classes, where a split evaluates both."""
     if not (protocol.generalized and len(protocol.splits) == 1):
         return {}
-    (part,) = protocol.parts().values()
+    (part,) = protocol.parts.values()
     return {"seen": part.seen, "unseen": part.unseen}
 
 

@@ -10,7 +10,7 @@ import typer
 
 from openmoment.cli.batch import Hear, conclude, follow
 from openmoment.cli.captions import caption_verb
-from openmoment.cli.console import Backbone, Device, Json, Precision, print_json, verb
+from openmoment.cli.console import Backbone, Device, Json, Overwrite, Precision, print_json, verb
 
 if TYPE_CHECKING:
     from openmoment.extraction import Extracted
@@ -37,9 +37,7 @@ def extract_verb(
             min=0, help="Snippets per second; 0 for every frame.", show_default="by backbone"
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files of another recipe.")
-    ] = False,
+    overwrite: Overwrite = False,
     device: Device = "cpu",
     precision: Precision = "fp32",
     as_json: Json = False,

@@ -10,10 +10,12 @@ import typer
 from openmoment.cli.console import (
     INPUT_FAULT,
     Backbone,
+    CaptionPath,
     Device,
     Json,
     Precision,
     Preset,
+    Settings,
     method_settings,
     one_line,
     print_json,
@@ -95,10 +97,7 @@ def find_verb(
     method: Annotated[
         str, typer.Option(metavar="NAME", help="What finds the moments: openmoment models.")
     ] = "similarity",
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the method; repeatable."),
-    ] = None,
+    setting: Settings = None,
     preset: Preset = None,
     fps: Annotated[
         float | None, typer.Option(help="Snippets per second of video.", show_default="by backbone")
@@ -132,10 +131,7 @@ def find_verb(
             metavar="FILE.json", help="Write all candidates, ranked: for openmoment evaluate."
         ),
     ] = None,
-    captions: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="Captions: of features caption, or your .json, .csv."),
-    ] = None,
+    captions: CaptionPath = None,
     explain: Annotated[
         Path | None,
         typer.Option(metavar="FILE.html", help="Write a page of how t3al came to its answer."),

@@ -3,14 +3,14 @@
 The test subset has no windows: it is scored by the authors' server.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from openmoment.datasets.base import Benchmark, Layout
 from openmoment.datasets.records import Instance, Record, Records, loose_number
 from openmoment.errors import FormatError
-from openmoment.reading import get, read_text
+from openmoment.reading import get, read_json_lines
 
 _SUBSETS = ("train", "val", "test")
 
@@ -20,10 +20,9 @@ def _read(files: Sequence[Path]) -> Records:
     for path in files:
         subset = next((name for name in _SUBSETS if name in path.stem.split("_")), "")
         videos: dict[str, tuple[float, list[Instance]]] = {}
-        for number, line in enumerate(read_text(path).split("\n"), start=1):
-            if line.strip():
-                name, duration_s, instances = _read_query(line, f"{path}, line {number}")
-                videos.setdefault(name, (duration_s, []))[1].extend(instances)
+        for row, where in read_json_lines(path):
+            name, duration_s, instances = _read_query(row, where)
+            videos.setdefault(name, (duration_s, []))[1].extend(instances)
         records += [
             Record(name, subset, duration_s, tuple(instances))
             for name, (duration_s, instances) in videos.items()
@@ -31,11 +30,7 @@ def _read(files: Sequence[Path]) -> Records:
     return records
 
 
-def _read_query(line: str, where: str) -> tuple[str, float, list[Instance]]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise FormatError(f"{where}: is not JSON: {error.msg}.") from error
+def _read_query(row: Any, where: str) -> tuple[str, float, list[Instance]]:
     query, video = get(row, "query", str, where), get(row, "vid", str, where)
     query_id = str(get(row, "qid", object, where))
     instances = []

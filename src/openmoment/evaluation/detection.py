@@ -73,11 +73,7 @@ def evaluate_detection(
     ``min_length_s`` (ActionFormer: both, 0.001). ``blocked`` videos are left out of both sides.
     Raises FormatError for impossible segments and when no instance is left.
     """
-    videos = {video: i for i, video in enumerate(dict.fromkeys([*truth, *predictions]))}
-    videos = {video: i for video, i in videos.items() if video not in blocked}
-    classes = _class_names(truth)
-    true, _ = _columns(truth, videos, classes)
-    predicted, scores = _columns(predictions, videos, classes)
+    predicted, scores, true, classes, _ = to_columns(predictions, truth, blocked=blocked)
     true = true[true.segments[:, 1] - true.segments[:, 0] >= min_length_s]
     if drop_duplicates:
         rows = np.column_stack([true.videos, true.labels, true.segments])
@@ -120,6 +116,8 @@ class Matching:
     ranks: Int[Array, " n"]
     instance_labels: Int[Array, " m"]
     instance_videos: Int[Array, " m"]
+    order: Int[Array, " m"]
+    """Which row of the ground truth each instance is."""
     holders: Int[Array, "m tious"]
     nobody: int
 
@@ -131,20 +129,18 @@ def match(
     tious: Sequence[float],
 ) -> tuple[Matching, tuple[str, ...], tuple[str, ...]]:
     """The matching behind `evaluate_detection`, the class names and the video ids."""
-    videos = {video: i for i, video in enumerate(dict.fromkeys([*truth, *predictions]))}
-    classes = _class_names(truth)
-    true, _ = _columns(truth, videos, classes)
-    predicted, scores = _columns(predictions, videos, classes)
-    return _match(predicted, scores, true, len(classes), tious), classes, tuple(videos)
+    predicted, scores, true, classes, videos = to_columns(predictions, truth)
+    return match_columns(predicted, scores, true, len(classes), tious), classes, videos
 
 
-def _match(
+def match_columns(
     predictions: Columns,
     scores: Float[Array, " n"],
     truth: Columns,
     num_classes: int,
     tious: Sequence[float],
 ) -> Matching:
+    """The matching of columns, whose labels are numbers below ``num_classes``, or none."""
     if len(truth) == 0:
         raise FormatError("The ground truth holds no instance. Check the subset and the classes.")
     num_videos = 1 + int(max(truth.videos.max(), predictions.videos.max(initial=0)))
@@ -169,6 +165,7 @@ def _match(
         ranks,
         truth.labels[order],
         truth.videos[order],
+        order,
         np.stack(holders, axis=1),
         nobody,
     )
@@ -181,7 +178,7 @@ def _evaluate(
     classes: Sequence[str],
     tious: Sequence[float],
 ) -> DetectionResult:
-    matching = _match(predictions, scores, truth, len(classes), tious)
+    matching = match_columns(predictions, scores, truth, len(classes), tious)
     present, num_instances = np.unique(matching.instance_labels, return_counts=True)
     ap = np.zeros((len(present), len(tious)))
     for i, holders in enumerate(np.split(matching.holders, np.cumsum(num_instances)[:-1])):
@@ -283,6 +280,24 @@ def average_recall(
 
 
 # columns -----------------------------------------------------------------------------------
+
+
+def to_columns(
+    predictions: Mapping[str, Detections],
+    truth: Mapping[str, Annotations],
+    *,
+    blocked: Collection[str] = (),
+) -> tuple[Columns, Float[Array, " n"], Columns, tuple[str, ...], tuple[str, ...]]:
+    """Predictions, their scores and the ground truth as columns, the classes and the videos.
+
+    Annotated videos come first. Raises FormatError for impossible segments.
+    """
+    everyone = [v for v in dict.fromkeys([*truth, *predictions]) if v not in blocked]
+    videos = {video: i for i, video in enumerate(everyone)}
+    classes = _class_names(truth)
+    true, _ = _columns(truth, videos, classes)
+    predicted, scores = _columns(predictions, videos, classes)
+    return predicted, scores, true, classes, tuple(videos)
 
 
 def _class_names(truth: Mapping[str, Annotations]) -> tuple[str, ...]:

@@ -25,7 +25,12 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
 
 from openmoment.errors import ConfigError
-from openmoment.evaluation.detection import Matching, evaluate_detection, match
+from openmoment.evaluation.detection import (
+    Matching,
+    evaluate_detection,
+    match_columns,
+    to_columns,
+)
 from openmoment.evaluation.matching import Columns, overlapping
 from openmoment.evaluation.tables import percent
 from openmoment.postprocess import top
@@ -181,31 +186,11 @@ def line_up(
     tious: Sequence[float],
 ) -> LinedUp:
     """The columns behind `match`. Raises FormatError as `evaluate_detection`."""
-    matching, classes, _ = match(predictions, truth, tious=tious)
-    index = {name: i for i, name in enumerate(classes)}
-    names = [true.names[i] for true in truth.values() for i in true.labels]
-    true_labels = np.array([index[name] for name in names])
-    true_videos = np.repeat(np.arange(len(truth)), [len(true) for true in truth.values()])
-    order = np.lexsort((true_videos, true_labels))
-    assert (true_videos[order] == matching.instance_videos).all()
-    found = list(predictions.values())
-    return LinedUp(
-        tuple(tious),
-        matching,
-        Columns(
-            matching.prediction_videos,
-            matching.prediction_labels,
-            np.concatenate([np.zeros((0, 2)), *(each.segments for each in found)]),
-        ),
-        np.concatenate([np.zeros(0), *(each.scores for each in found)]),
-        Columns(
-            matching.instance_videos,
-            matching.instance_labels,
-            np.concatenate([true.segments for true in truth.values()])[order],
-        ),
-        classes,
-        np.array([true.duration_s for true in truth.values()]),
-    )
+    predicted, scores, true, classes, _ = to_columns(predictions, truth)
+    matching = match_columns(predicted, scores, true, len(classes), tious)
+    durations_s = np.array([annotations.duration_s for annotations in truth.values()])
+    true = true[matching.order]
+    return LinedUp(tuple(tious), matching, predicted, scores, true, classes, durations_s)
 
 
 def _limited(predictions: Mapping[str, Detections], n: int) -> dict[str, Detections]:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -62,6 +63,7 @@ class Protocol:
         train, test = self.dataset.train_subset, self.dataset.test_subset
         return f"{train}+{test}" if self.rule == "t3al-code" else test
 
+    @cached_property
     def parts(self) -> dict[str, ZeroShot]:
         """Each split by its number, or "all": videos and candidate names."""
         if self.setting == ALL_CLASSES:
@@ -148,7 +150,7 @@ def score_files(
     truth: dict[str, Mapping[str, Annotations]] = {}
     counted: dict[str, Mapping[str, Detections]] = {}
     num_aside = 0
-    for name, part in protocol.parts().items():
+    for name, part in protocol.parts.items():
         given = predictions.get(name, predictions.get(ALL_CLASSES))
         if given is None:
             raise FormatError(f"There are no predictions for split {name}.")

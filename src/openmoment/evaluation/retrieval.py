@@ -10,7 +10,6 @@ Where the published rules leave something open:
 All results are fractions. Axes: q queries, n segments.
 """
 
-import json
 import reprlib
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from numpy import ndarray as Array
 from openmoment.errors import ConfigError, FormatError
 from openmoment.evaluation.detection import PROFILES, DetectionResult, evaluate_columns
 from openmoment.evaluation.matching import Columns, overlapping, refuse_bad
-from openmoment.reading import check_order, get, get_number, read_text, to_number
+from openmoment.reading import check_order, get, get_number, read_json_lines, to_number
 
 Key = TypeVar("Key", bound=Hashable)
 """What is asked: a query's id, or a video and a label."""
@@ -360,14 +359,7 @@ def read_saliency(path: Path) -> dict[str, Float[Array, " _"]]:
 def _read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Query id, row and place of each line; ids are numbers in the published files."""
     seen = set()
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise FormatError(f"{where}: is not JSON: {error}.") from error
+    for row, where in read_json_lines(path):
         query = get(row, "qid", object, where)
         if not isinstance(query, int | str):
             raise FormatError(
