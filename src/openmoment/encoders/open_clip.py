@@ -8,7 +8,6 @@ here (`hub.pull` does, when asked).
 
 from collections.abc import Sequence
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,26 +16,19 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray as Array
 from safetensors import SafetensorError, safe_open
 
-from openmoment.encoders.base import Progress
-from openmoment.encoders.frames import encode_file
 from openmoment.encoders.hub import WEIGHT_NAMES, cached_weights, offline
 from openmoment.encoders.projected import ProjectedSpace, Projections
+from openmoment.encoders.two_tower import TEMPLATES, TwoTower
 from openmoment.errors import ConfigError, MissingWeightsError
-from openmoment.types import Recipe, Snippets
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from openmoment.encoders.text_tower import Prompt, TextTower
 
-TEMPLATES = ("a video of action {}",)
-"""The prompt of T3AL and of the naive baselines."""
-PRECISIONS = ("fp32", "bf16", "fp16")
 CONFIG = "open_clip_config.json"
 _VIDEO_PROJECTIONS = ("visual.proj",)
 _TEXT_PROJECTIONS = ("text_projection", "text.text_projection")
-_BATCH = 16
-_VERSION = "v1"  # of this file's way from frames to features; part of every fingerprint
 
 
 class Weights(NamedTuple):
@@ -50,26 +42,19 @@ class Weights(NamedTuple):
     """On the hub, where it is known without asking open_clip."""
 
 
-class OpenClip:
+class OpenClip(TwoTower):
     """A vision and language model through open_clip, on any device that torch knows."""
 
     name = "open_clip"
-    note = "a model trained on pictures and captions; its presence scores are not calibrated"
-    fps = 4.0
-    takes_device = True
     weights = Weights("")
 
     def __init__(
         self, weights: Weights | None = None, *, device: str = "cpu", precision: str = "fp32"
     ) -> None:
-        if precision not in PRECISIONS:
-            raise ConfigError(
-                f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}."
-            )
+        super().__init__(device=device, precision=precision)
         if weights:
             self.weights = weights
             self.name = name_of(weights)
-        self.device, self.precision = device, precision
         self.space = OpenClipSpace(self)
 
     # what it is, without torch -------------------------------------------------------------
@@ -92,26 +77,8 @@ class OpenClip:
         return found
 
     @property
-    def fingerprint(self) -> str:
-        return self._fingerprint
-
-    @cached_property
-    def _fingerprint(self) -> str:
-        from openmoment.cache import Cache
-
-        digest = Cache().sha256(self.path)
-        recipe = f"{self.weights.architecture} {digest} {self.precision} {TEMPLATES} {_VERSION}"
-        return sha256(recipe.encode()).hexdigest()[:16]
-
-    @property
-    def dim_in(self) -> int:
-        video = self.space.projections.video
-        return self._widths[0] if video is None else len(video)
-
-    @cached_property
-    def _widths(self) -> tuple[int, int]:
-        blank = np.zeros((8, 8, 3), dtype=np.uint8)
-        return self.encode_pictures([blank]).shape[1], self.encode_text(["x"]).shape[1]
+    def kind(self) -> str:
+        return self.weights.architecture
 
     def read_projections(self) -> Projections:
         """From the weights file alone, so that a question of cached features needs no torch."""
@@ -134,14 +101,7 @@ class OpenClip:
 
     # encoding ------------------------------------------------------------------------------
 
-    def encode_video(
-        self, path: Path, *, fps: float, source_sha256: str, progress: Progress | None = None
-    ) -> Snippets:
-        recipe = Recipe(self.name, self.fingerprint, fps, source_sha256)
-        return encode_file(path, self.encode_pictures, recipe, batch=_BATCH, progress=progress)
-
     def encode_pictures(self, pictures: list[UInt8[Array, "h w 3"]]) -> Float[Array, "b d_in"]:
-        """Features before the visual projection, of pictures of one size."""
         import torch
 
         visual = self.model.visual  # made outside: what is made inside can never learn
@@ -184,7 +144,7 @@ class OpenClip:
         import torch
 
         if not names:
-            return np.zeros((0, self._widths[1]), dtype=np.float32)
+            return np.zeros((0, self.encode_text(["x"]).shape[1]), dtype=np.float32)
         prompts = [t.format(name) for name in names for t in templates or TEMPLATES]
         tower = self.text_tower
         with torch.inference_mode():

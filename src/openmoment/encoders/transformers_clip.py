@@ -7,7 +7,6 @@ with open_clip. Nothing is downloaded, and no code of a folder is run.
 import json
 from collections.abc import Sequence
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,20 +15,15 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray as Array
 from safetensors import SafetensorError, safe_open
 
-from openmoment.encoders.base import Progress
-from openmoment.encoders.frames import encode_file
-from openmoment.encoders.open_clip import PRECISIONS, TEMPLATES
 from openmoment.encoders.projected import ProjectedSpace, Projections
-from openmoment.errors import ConfigError, MissingWeightsError
-from openmoment.types import Recipe, Snippets
+from openmoment.encoders.two_tower import TEMPLATES, TwoTower
+from openmoment.errors import MissingWeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 KINDS = ("clip", "siglip", "siglip2")
 WEIGHTS = "model.safetensors"
-_BATCH = 16
-_VERSION = "v1"
 
 
 def is_folder(path: Path) -> bool:
@@ -41,21 +35,14 @@ def is_folder(path: Path) -> bool:
     return isinstance(config, dict) and config.get("model_type") in KINDS
 
 
-class TransformersClip:
+class TransformersClip(TwoTower):
     """A CLIP or SigLIP model from a folder of transformers."""
 
-    note = "a model trained on pictures and captions; its presence scores are not calibrated"
-    fps = 4.0
-    takes_device = True
-
     def __init__(self, folder: Path, *, device: str = "cpu", precision: str = "fp32") -> None:
-        if precision not in PRECISIONS:
-            raise ConfigError(
-                f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}."
-            )
+        super().__init__(device=device, precision=precision)
         if not (folder / WEIGHTS).is_file():
             raise MissingWeightsError(f"{folder}: holds no {WEIGHTS}.")
-        self.folder, self.device, self.precision = folder, device, precision
+        self.folder = folder
         self.name = folder.name
         self.space = ProjectedSpace(self._read_projections)
 
@@ -69,28 +56,15 @@ class TransformersClip:
         return None
 
     @property
-    def fingerprint(self) -> str:
-        return self._fingerprint
+    def kind(self) -> str:
+        return "transformers"
 
     @cached_property
-    def _fingerprint(self) -> str:
-        from openmoment.cache import Cache
-
-        digest = Cache().sha256(self.folder / WEIGHTS)
-        recipe = f"transformers {digest} {self.precision} {TEMPLATES} {_VERSION}"
-        return sha256(recipe.encode()).hexdigest()[:16]
-
-    @property
-    def dim_in(self) -> int:
-        video = self.space.projections.video
-        return self._width if video is None else len(video)
-
-    @cached_property
-    def _width(self) -> int:
-        return self.encode_pictures([np.zeros((8, 8, 3), dtype=np.uint8)]).shape[1]
+    def path(self) -> Path:
+        return self.folder / WEIGHTS
 
     def _read_projections(self) -> Projections:
-        path = self.folder / WEIGHTS
+        path = self.path
         try:
             with safe_open(path, framework="numpy") as file:
                 names = set(file.keys())
@@ -107,14 +81,7 @@ class TransformersClip:
             None if video is None else video.T, None if text is None else text.T, logit_scale
         )
 
-    def encode_video(
-        self, path: Path, *, fps: float, source_sha256: str, progress: Progress | None = None
-    ) -> Snippets:
-        recipe = Recipe(self.name, self.fingerprint, fps, source_sha256)
-        return encode_file(path, self.encode_pictures, recipe, batch=_BATCH, progress=progress)
-
     def encode_pictures(self, pictures: list[UInt8[Array, "h w 3"]]) -> Float[Array, "b d_in"]:
-        """Features before the visual projection, of pictures of one size."""
         import torch
 
         model, processor = self._made
