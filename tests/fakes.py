@@ -27,6 +27,12 @@ class FakeSpace:
         projected = projected / np.linalg.norm(projected, axis=1, keepdims=True)
         return 10.0 * embeddings @ projected.T
 
+    def project_video(self, features: Float[Array, "t d_in"]) -> Float[Array, "t 8"]:
+        return features[:, :8]
+
+    def project_text(self, embeddings: Float[Array, "k d"]) -> Float[Array, "k d"]:
+        return embeddings
+
     def towers(self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d"]) -> Towers:
         identity = np.eye(embeddings.shape[1], dtype=np.float32)
         return Towers(features[:, : len(identity)], identity, embeddings, identity, 10.0)

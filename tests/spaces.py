@@ -23,6 +23,12 @@ class CosineSpace:
     ) -> Float[Array, "k t"]:
         return 10.0 * embeddings @ features.T
 
+    def project_video(self, features: Float[Array, "t d"]) -> Float[Array, "t d"]:
+        return features
+
+    def project_text(self, embeddings: Float[Array, "k d"]) -> Float[Array, "k d"]:
+        return embeddings
+
     def towers(self, features: Float[Array, "t d"], embeddings: Float[Array, "k d"]) -> Towers:
         identity = np.eye(embeddings.shape[1])
         return Towers(features, identity, embeddings, identity, 10.0)

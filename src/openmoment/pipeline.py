@@ -64,8 +64,7 @@ class Pipeline:
             return self.encoder.encode_text(names, templates=("{}",))
 
         vectors = self.cache.texts(key, texts, encode) if self.cache else encode(texts)
-        towers = self.encoder.space.towers(np.asarray(snippets.features[:1]), vectors)
-        projected = towers.texts @ towers.text_projection
+        projected = self.encoder.space.project_text(vectors)
         return replace(snippets, captions=Captioned(captions.times_s, projected))
 
     def explain(self, snippets: Snippets, queries: Queries) -> Explained:

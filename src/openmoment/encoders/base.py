@@ -62,6 +62,14 @@ class Space(Protocol):
         """Logits that may also be compared between texts when most of them do not occur."""
         ...
 
+    def project_video(self, features: Float[Array, "t d_in"]) -> Float[Array, "t d_joint"]:
+        """Snippets as points of the joint space, of whatever length."""
+        ...
+
+    def project_text(self, embeddings: Float[Array, "k d"]) -> Float[Array, "k d_joint"]:
+        """Texts as points of the joint space."""
+        ...
+
     def towers(self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d"]) -> Towers:
         """Both sides and their projections; identities where nothing was trained."""
         ...

@@ -86,12 +86,18 @@ class ClassSpace:
         logits = self.logits(features, embeddings)
         return logits - np.log(lengths)[:, None] + _CONSE_WEIGHT * cosine
 
+    def project_video(self, features: Float[Array, "t c"]) -> Float[Array, "t d"]:
+        """ConSE's points in the text space."""
+        return _unit(features @ self.class_texts)
+
+    def project_text(self, embeddings: Float[Array, "k d"]) -> Float[Array, "k d"]:
+        return embeddings
+
     def towers(self, features: Float[Array, "t c"], embeddings: Float[Array, "k d"]) -> Towers:
-        """ConSE's points in the text space; nothing was trained to project, so identities."""
+        """Nothing was trained to project from ConSE's points, so identities."""
         identity = np.eye(embeddings.shape[1], dtype=np.float32)
-        return Towers(
-            _unit(features @ self.class_texts), identity, embeddings, identity, _LOGIT_SCALE
-        )
+        points = self.project_video(features)
+        return Towers(points, identity, embeddings, identity, _LOGIT_SCALE)
 
 
 class Embedded:

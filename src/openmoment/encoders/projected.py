@@ -47,16 +47,22 @@ class ProjectedSpace:
         self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d_txt"]
     ) -> Float[Array, "k t"]:
         """The scaled cosine; a softmax over texts is the model's own classifier."""
-        video, text, scale = self.projections
-        snippets = unit(features if video is None else features @ video)
-        words = unit(embeddings if text is None else embeddings @ text)
-        return scale * words @ snippets.T
+        snippets, words = self.project_video(features), self.project_text(embeddings)
+        return self.logit_scale * unit(words) @ unit(snippets).T
 
     def evidence(
         self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d_txt"]
     ) -> Float[Array, "k t"]:
         """The logits: contrastive training makes them comparable between texts."""
         return self.logits(features, embeddings)
+
+    def project_video(self, features: Float[Array, "t d_in"]) -> Float[Array, "t d"]:
+        video = self.projections.video
+        return features if video is None else features @ video
+
+    def project_text(self, embeddings: Float[Array, "k d_txt"]) -> Float[Array, "k d"]:
+        text = self.projections.text
+        return embeddings if text is None else embeddings @ text
 
     def towers(
         self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d_txt"]

@@ -1,0 +1,1 @@
+"""What two or more trained methods share, on torch."""

@@ -1,0 +1,169 @@
+"""What trained detectors share: pieces in, detections out, and what training needs of them.
+
+A method's own file holds its network, its loss and its decoding. Axes: b pieces, t snippets,
+k classes, d widths.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray as Array
+from torch import Tensor, nn
+
+from openmoment.blocks.batch import Batch
+from openmoment.blocks.mask_decoder import Candidates, MaskDecoding, to_detections
+from openmoment.blocks.time_axis import Kind, TimeAxis, resample
+from openmoment.encoders.base import Space
+from openmoment.errors import FeatureError
+from openmoment.types import Detections, Queries, SnippetGrid, Snippets
+
+_AT_ONCE = 8  # pieces that go through the network together
+
+
+class Widths(NamedTuple):
+    """Of the features and of the texts that a network is built for."""
+
+    video: int
+    text: int
+
+
+@dataclass(frozen=True)
+class TrainedConfig(MaskDecoding):
+    """What all trained detectors can be told, besides how masks are decoded."""
+
+    time_axis: Kind = "rescale"
+    length: int = 256  # T: snippets of a piece
+    window_fps: float = 0.0  # snippets a second of windows; 0 is as the features have them
+    overlap: float = 0.5  # of neighbouring windows
+    features: Literal["joint", "own"] = "joint"  # own: of another encoder, such as I3D
+
+    @property
+    def axis(self) -> TimeAxis:
+        return TimeAxis(self.time_axis, self.length, self.window_fps, self.overlap)
+
+
+class ParameterGroup(NamedTuple):
+    """Parameters that learn at ``lr_scale`` times the learning rate."""
+
+    parameters: list[nn.Parameter]
+    lr_scale: float
+
+
+class Answer(NamedTuple):
+    """Detections, and one score for each query and snippet."""
+
+    detections: Detections
+    curves: Float[Array, "k t"]
+
+
+class Trained(nn.Module):
+    """A method with weights. Made fresh by its settings; a checkpoint fills it.
+
+    No parameter's shape depends on the number of classes.
+    """
+
+    Config: ClassVar[type[TrainedConfig]] = TrainedConfig
+    RANKING: ClassVar[Mapping[str, object]] = {"min_score": 0.0}
+    config: Any
+
+    def __init__(self, config: Any, space: Space, widths: Widths) -> None:
+        super().__init__()
+        self.config = config
+        self.space = space
+        self.widths = widths
+
+    # what each method says for itself ----------------------------------------------------
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The terms of the loss by name, already weighted; each a mean over the pieces."""
+
+    @abstractmethod
+    def candidates(
+        self, features: Float[Tensor, "b t d"], texts: Any
+    ) -> Iterator[tuple[Float[Array, "k t"], Candidates]]:
+        """For each piece, a score per class and snippet, and its candidates.
+
+        ``texts`` is what `read_texts` gave.
+        """
+
+    def read_texts(self, names: Sequence[str], texts: Float[Tensor, "k d"]) -> Any:
+        """What of the network depends on the words alone: done once for all pieces."""
+        return texts
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """All that learns, by how fast it learns."""
+        return [ParameterGroup([p for p in self.parameters() if p.requires_grad], 1.0)]
+
+    # what they share ---------------------------------------------------------------------
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        return self.loss(batch)
+
+    def to_features(self, rows: Float[Array, "t d_in"]) -> Float[Array, "t d"]:
+        """Stored features as the network takes them. Raises FeatureError for another width."""
+        points = rows if self.config.features == "own" else self.space.project_video(rows)
+        if points.shape[1] != self.widths.video:
+            raise FeatureError(
+                f"Features are {points.shape[1]} wide, this model takes {self.widths.video}."
+            )
+        return points.astype(np.float32)
+
+    def to_texts(self, embeddings: Float[Array, "k d_txt"]) -> Float[Array, "k d"]:
+        """Embeddings of names as the network takes them."""
+        return self.space.project_text(embeddings).astype(np.float32)
+
+    def localize(self, snippets: Snippets, queries: Queries) -> Detections:
+        return self.answer(snippets, queries).detections
+
+    def curves(self, snippets: Snippets, queries: Queries) -> Float[Array, "k t"]:
+        return self.answer(snippets, queries).curves
+
+    def answer(self, snippets: Snippets, queries: Queries) -> Answer:
+        """The moments, and the curves, from one pass over the video in constant memory."""
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                return self._answer(snippets, queries)
+        finally:
+            self.train(was_training)
+
+    def _answer(self, snippets: Snippets, queries: Queries) -> Answer:
+        texts = self._tensor(self.to_texts(queries.embeddings))
+        words = self.read_texts(queries.names, texts)
+        grids = self.config.axis.pieces(snippets.grid)
+        found: list[tuple[SnippetGrid, Candidates]] = []
+        curves = np.zeros((len(queries), len(snippets)))
+        for start in range(0, len(grids), _AT_ONCE):
+            part = grids[start : start + _AT_ONCE]
+            rows = [resample(snippets.features, snippets.grid, grid) for grid in part]
+            features = self._tensor(np.stack([self.to_features(r) for r in rows]))
+            pieces = zip(part, self.candidates(features, words), strict=True)
+            for grid, (scores, candidates) in pieces:
+                found.append((grid, candidates))
+                _spread(scores, grid, curves, snippets.grid)
+        return Answer(to_detections(found, queries.names, self.config), curves)
+
+    def _tensor(self, values: Array) -> Tensor:
+        device = next(self.parameters()).device
+        return torch.from_numpy(np.ascontiguousarray(values)).to(device)
+
+
+def _spread(
+    scores: Float[Array, "k t"],
+    grid: SnippetGrid,
+    curves: Float[Array, "k s"],
+    onto: SnippetGrid,
+) -> None:
+    """Write a piece's scores to the video's snippets; where pieces overlap, the highest stays."""
+    first, last = np.searchsorted(onto.centres_s, [grid.start_s, grid.end_s])
+    centres_s = onto.centres_s[first:last]
+    for curve, row in zip(curves, scores, strict=True):
+        shown = np.interp(centres_s, grid.centres_s, row)
+        curve[first:last] = np.maximum(curve[first:last], shown)
