@@ -49,6 +49,12 @@ class TwoTowers:
 
     evidence = logits
 
+    def project_video(self, features):
+        return features @ self.video
+
+    def project_text(self, embeddings):
+        return embeddings @ self.text
+
     def towers(self, features, embeddings) -> Towers:
         return Towers(features, self.video, embeddings, self.text, 10.0)
 

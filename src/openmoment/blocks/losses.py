@@ -11,11 +11,14 @@ from torch import Tensor
 _FLOOR = 1e-6
 
 
-def cross_entropy(
-    probabilities: Float[Tensor, "b k t"], targets: Float[Tensor, "b k t"]
+def class_cross_entropy(
+    logits: Float[Tensor, "b k t"], targets: Float[Tensor, "b k t"]
 ) -> Float[Tensor, ""]:
-    """Over the classes of each snippet, the mean over all snippets; targets may share the one."""
-    return -(targets * _log(probabilities)).sum(dim=1).mean()
+    """Over the classes of each snippet, the mean over all snippets; targets may share the one.
+
+    From logits: a softmax that is sure and wrong still has a gradient.
+    """
+    return -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
 
 
 def balanced_bce(mask: Float[Tensor, "*b t"], target: Float[Tensor, "*b t"]) -> Float[Tensor, "*b"]:

@@ -1,0 +1,89 @@
+"""A small world that a trained method can learn by heart, and what does that."""
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from spaces import DIM, words
+
+from openmoment.blocks.batch import Batch, instances_on
+from openmoment.evaluation.detection import evaluate_detection
+from openmoment.types import Annotations, Queries, Recipe, SnippetGrid, Snippets
+
+NUM_CLASSES, NUM_SNIPPETS, SNIPPET_S = 4, 32, 0.5
+WORDS = tuple(f"word {i}" for i in range(NUM_CLASSES))
+
+
+class World:
+    """``num`` videos of 32 snippets with two instances each; ``empty`` leaves the last without.
+
+    ``width`` is that of the features; where it is not the texts', another encoder made them.
+    """
+
+    def __init__(
+        self, num: int = 4, *, width: int = DIM, empty: bool = False, seed: int = 0
+    ) -> None:
+        self.num, self.width, self.seed, self.empty = num, width, seed, empty
+        self.queries: Queries = words(NUM_CLASSES, seed=seed, num_background=0)
+        self.grid = SnippetGrid.uniform(NUM_SNIPPETS, end_s=NUM_SNIPPETS * SNIPPET_S)
+
+    def truth(self, i: int) -> Annotations:
+        rng = np.random.default_rng([self.seed, i])
+        starts = np.array([rng.integers(1, 8), rng.integers(18, 24)])
+        segments = np.stack([starts, starts + rng.integers(3, 8, 2)], axis=1) * SNIPPET_S
+        labels = np.array([i % NUM_CLASSES, (i + i // NUM_CLASSES) % NUM_CLASSES])
+        if self.empty and i == self.num - 1:
+            segments, labels = segments[:0], labels[:0]
+        return Annotations(segments, labels, WORDS, self.grid.end_s)
+
+    @cached_property
+    def _mix(self) -> np.ndarray:
+        """From the texts' space to that of the features."""
+        if self.width == DIM:
+            return np.eye(DIM)
+        return np.random.default_rng(self.seed).normal(size=(DIM, self.width)) / np.sqrt(DIM)
+
+    def snippets(self, i: int) -> Snippets:
+        rng = np.random.default_rng([self.seed, i, 1])
+        rows = rng.normal(size=(NUM_SNIPPETS, DIM)) / np.sqrt(DIM)
+        true = self.truth(i)
+        for (start_s, end_s), label in zip(true.segments, true.labels, strict=True):
+            shown = slice(round(start_s / SNIPPET_S), round(end_s / SNIPPET_S))
+            rows[shown] = 0.3 * rows[shown] + self.queries.embeddings[label]
+        rows = (rows @ self._mix).astype(np.float32)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        return Snippets(rows, self.grid, Recipe("made up", "0", 1 / SNIPPET_S, ""), self.grid.end_s)
+
+
+def batch_of(world: World) -> Batch:
+    """All videos of a world."""
+    truths = [world.truth(i) for i in range(world.num)]
+    return Batch(
+        torch.from_numpy(np.stack([world.snippets(i).features for i in range(world.num)])),
+        torch.from_numpy(world.queries.embeddings.astype(np.float32)),
+        world.queries.names,
+        tuple(instances_on(world.grid, t.segments, t.labels) for t in truths),
+        tuple(f"video {i}" for i in range(world.num)),
+    )
+
+
+def overfit(method, world: World, *, steps: int, lr: float = 1e-3):
+    """The method after so many steps on one batch of all videos."""
+    batch = batch_of(world)
+    optimizer = torch.optim.Adam(method.parameters(), lr=lr)
+    method.train()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        sum(method.loss(batch).values()).backward()
+        torch.nn.utils.clip_grad_norm_(method.parameters(), 1.0)
+        optimizer.step()
+    return method.eval()
+
+
+def score(method, world: World, *, words: tuple[str, ...] = WORDS) -> float:
+    """mAP at 0.5 of the method on the world's own videos, asked by other ``words`` in their order."""
+    order = [WORDS.index(word) for word in words]
+    queries = Queries(WORDS, world.queries.embeddings[order], world.queries.background)
+    found = {str(i): method.localize(world.snippets(i), queries) for i in range(world.num)}
+    truth = {str(i): world.truth(i) for i in range(world.num)}
+    return evaluate_detection(found, truth, tious=(0.5,)).average
