@@ -14,9 +14,9 @@ from openmoment.config import to_table
 from openmoment.encoders import AUTO, Encoder, load_encoder
 from openmoment.encoders.base import Progress
 from openmoment.errors import ConfigError, QueryError
-from openmoment.methods import DEFAULT, Explains, HasCurves, Method, load_method
+from openmoment.methods import DEFAULT, Method, load_method
 from openmoment.methods.background import BACKGROUND
-from openmoment.methods.base import Explained
+from openmoment.methods.base import Answer, Answers, Explained, Explains, HasCurves
 from openmoment.postprocess import clip_to
 from openmoment.types import Captioned, Detections, Origin, Queries, Recipe, Snippets
 
@@ -85,15 +85,8 @@ class Pipeline:
 
         ``explained`` is what the method's own `explain` gave, if that was asked for before.
         """
-        curves = None
-        if explained or isinstance(self.method, Explains):
-            explanation = explained or self.explain(snippets, queries)
-            found, curves = explanation.detections, explanation.curves.astype(np.float32)
-        else:
-            found = self.method.localize(snippets, queries)
-            if isinstance(self.method, HasCurves):
-                curves = self.method.curves(snippets, queries).astype(np.float32)
-        found = clip_to(found, snippets.duration_s)
+        answer = explained or self._answer(snippets, queries)
+        found, curves = clip_to(answer.detections, snippets.duration_s), answer.curves
         origin = Origin(
             video=video,
             duration_s=snippets.duration_s,
@@ -103,9 +96,19 @@ class Pipeline:
             settings=to_table(self.method.config) | {"fps": self.fps},
             source_sha256=snippets.recipe.source_sha256,
             grid=snippets.grid,
-            curves=curves,
+            curves=None if curves is None else curves.astype(np.float32),
         )
         return replace(found, origin=origin)
+
+    def _answer(self, snippets: Snippets, queries: Queries) -> Answer | Explained:
+        """Detections and curves, by whichever way the method has that does nothing twice."""
+        method = self.method
+        if isinstance(method, Explains):
+            return method.explain(snippets, queries)
+        if isinstance(method, Answers):
+            return method.answer(snippets, queries)
+        curves = method.curves(snippets, queries) if isinstance(method, HasCurves) else None
+        return Answer(method.localize(snippets, queries), curves)
 
     def ranking(self, settings: Mapping[str, object]) -> "Pipeline":
         """This pipeline, but its method decides nothing and ranks all it proposes, as mAP wants.

@@ -57,10 +57,16 @@ class SharedBatchNorm(nn.BatchNorm1d):
 
 
 class ConvStack(nn.Sequential):
-    """Convolutions of kernel 3 with ReLU between them; ``widths`` from input to output."""
+    """Convolutions of kernel 3 with ReLU between them; ``widths`` from input to output.
 
-    def __init__(self, *widths: int) -> None:
+    ``bias`` is what the last one begins with.
+    """
+
+    def __init__(self, *widths: int, bias: float = 0.0) -> None:
         layers: list[nn.Module] = []
         for inner, outer in zip(widths, widths[1:], strict=False):
             layers += [nn.Conv1d(inner, outer, 3, padding=1), nn.ReLU()]
+        last = layers[-2]
+        assert isinstance(last, nn.Conv1d) and last.bias is not None
+        nn.init.constant_(last.bias, bias)
         super().__init__(*layers[:-1])

@@ -15,6 +15,8 @@ METHODS: LazyTable[type[Method]] = LazyTable(
     {
         "similarity": "openmoment.methods.similarity:Similarity",
         "t3al": "openmoment.methods.t3al:T3al",
+        "contrans": "openmoment.methods.contrans:ConTrans",
+        "stale": "openmoment.methods.stale:Stale",
         "frame_threshold": "openmoment.methods.frame_threshold:FrameThreshold",
         "whole_video": "openmoment.methods.whole_video:WholeVideo",
     },

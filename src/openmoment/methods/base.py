@@ -1,7 +1,7 @@
 """What a method owes: detections from snippets and queries. It opens no file and no video."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from numpy import ndarray as Array
@@ -35,9 +35,16 @@ class HasCurves(Protocol):
         ...
 
 
+class Answer(NamedTuple):
+    """Detections, and one score in [0, 1] for each query and snippet where there is one."""
+
+    detections: Detections
+    curves: Float[Array, "k t"] | None
+
+
 @runtime_checkable
 class Explained(Protocol):
-    """An answer with its reasons."""
+    """Detections and curves, and whatever else a method says of them."""
 
     @property
     def detections(self) -> Detections: ...
@@ -47,8 +54,17 @@ class Explained(Protocol):
 
 
 @runtime_checkable
+class Answers(Protocol):
+    """A method whose detections and curves come from one piece of work."""
+
+    def answer(self, snippets: Snippets, queries: Queries) -> Answer:
+        """What `localize` and `curves` give."""
+        ...
+
+
+@runtime_checkable
 class Explains(Protocol):
-    """A method whose answer and curves come from one piece of work."""
+    """A method that can tell how it came to its answer."""
 
     def explain(self, snippets: Snippets, queries: Queries) -> Explained:
         """What `localize` gives, and how it came about."""

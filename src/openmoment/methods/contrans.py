@@ -26,7 +26,7 @@ from openmoment.blocks.losses import balanced_bce, class_cross_entropy, dice
 from openmoment.blocks.mask_decoder import Candidates, decode
 from openmoment.blocks.targets import centreness, run_overlap
 from openmoment.encoders.base import Space
-from openmoment.methods.trained import Trained, TrainedConfig, Widths
+from openmoment.methods.trained import CLIP_WIDTHS, Trained, TrainedConfig, Widths
 
 _CLIP_SCALE = 100.0
 _LARGEST_SCALE = 100.0
@@ -140,11 +140,11 @@ class ConTransLayer(nn.Module):
 class ConTrans(Trained):
     """The method with its weights."""
 
-    Config: ClassVar[type[ConTransConfig]] = ConTransConfig
+    Config: ClassVar[type] = ConTransConfig
     config: ConTransConfig
 
     def __init__(
-        self, config: ConTransConfig, space: Space, widths: Widths = Widths(512, 512)
+        self, config: ConTransConfig, space: Space, widths: Widths = CLIP_WIDTHS
     ) -> None:
         super().__init__(config, space, widths)
         d = widths.text
@@ -169,8 +169,7 @@ class ConTrans(Trained):
             self.mask = ConvStack(d, 256, 256, 1)
         else:
             self.mask = DynamicMasks(d)
-        self.confide = ConvStack(d, 256, 256, 1)
-        nn.init.constant_(self.confide[-1].bias, 0.5)
+        self.confide = ConvStack(d, 256, 256, 1, bias=0.5)
 
     # network -----------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
 from openmoment.encoders.base import Calibration, Space
+from openmoment.methods.base import Answer
 from openmoment.postprocess import nms, outermost, runs
 from openmoment.rows import over_blocks
 from openmoment.types import Detections, Queries, SnippetGrid, Snippets
@@ -80,17 +81,27 @@ class Similarity:
 
     def presence(self, snippets: Snippets, queries: Queries) -> Float[Array, " k"]:
         """How likely each query occurs at all, from the margin that it exceeds for a while."""
-        return sigmoid(self._levels(snippets, queries), self.space.presence)
+        levels = self._levels(self.margins(snippets, queries), snippets.grid)
+        return sigmoid(levels, self.space.presence)
 
-    def _levels(self, snippets: Snippets, queries: Queries) -> Float[Array, " k"]:
-        margins = self.margins(snippets, queries)
-        return exceeded_for(margins, snippets.grid, self.config.presence_s)
+    def _levels(self, margins: Float[Array, "k t"], grid: SnippetGrid) -> Float[Array, " k"]:
+        return exceeded_for(margins, grid, self.config.presence_s)
 
     # decode ----------------------------------------------------------------------------
 
     def localize(self, snippets: Snippets, queries: Queries) -> Detections:
+        return self._localize(snippets, queries, self.margins(snippets, queries))
+
+    def answer(self, snippets: Snippets, queries: Queries) -> Answer:
+        margins = self.margins(snippets, queries)
+        found = self._localize(snippets, queries, margins)
+        return Answer(found, sigmoid(margins, self.space.presence))
+
+    def _localize(
+        self, snippets: Snippets, queries: Queries, margins: Float[Array, "k t"]
+    ) -> Detections:
         grid, config = snippets.grid, self.config
-        levels = self._levels(snippets, queries)
+        levels = self._levels(margins, grid)
         presence = sigmoid(levels, self.space.presence)
         logits = over_blocks(self.space.logits, snippets.features, queries.embeddings)
         scales = [smooth(logits, scale_s / grid.snippet_s) for scale_s in config.smooth_s]

@@ -20,6 +20,7 @@ from openmoment.blocks.mask_decoder import Candidates, MaskDecoding, to_detectio
 from openmoment.blocks.time_axis import Kind, TimeAxis, resample
 from openmoment.encoders.base import Space
 from openmoment.errors import FeatureError
+from openmoment.methods.base import Answer
 from openmoment.types import Detections, Queries, SnippetGrid, Snippets
 
 _AT_ONCE = 8  # pieces that go through the network together
@@ -30,6 +31,10 @@ class Widths(NamedTuple):
 
     video: int
     text: int
+
+
+CLIP_WIDTHS = Widths(512, 512)
+"""Of the joint space of CLIP ViT-B."""
 
 
 @dataclass(frozen=True)
@@ -54,20 +59,13 @@ class ParameterGroup(NamedTuple):
     lr_scale: float
 
 
-class Answer(NamedTuple):
-    """Detections, and one score for each query and snippet."""
-
-    detections: Detections
-    curves: Float[Array, "k t"]
-
-
 class Trained(nn.Module):
     """A method with weights. Made fresh by its settings; a checkpoint fills it.
 
     No parameter's shape depends on the number of classes.
     """
 
-    Config: ClassVar[type[TrainedConfig]] = TrainedConfig
+    Config: ClassVar[type] = TrainedConfig
     RANKING: ClassVar[Mapping[str, object]] = {"min_score": 0.0}
     config: Any
 
@@ -122,7 +120,9 @@ class Trained(nn.Module):
         return self.answer(snippets, queries).detections
 
     def curves(self, snippets: Snippets, queries: Queries) -> Float[Array, "k t"]:
-        return self.answer(snippets, queries).curves
+        curves = self.answer(snippets, queries).curves
+        assert curves is not None
+        return curves
 
     def answer(self, snippets: Snippets, queries: Queries) -> Answer:
         """The moments, and the curves, from one pass over the video in constant memory."""
