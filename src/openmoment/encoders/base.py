@@ -77,10 +77,25 @@ class Space(Protocol):
 
 @runtime_checkable
 class HasTextTower(Protocol):
-    """A space whose text tower can be trained further."""
+    """A space whose text tower can be trained further, or read what is learned.
+
+    Whoever trains it makes a copy; the tower itself is the encoder's.
+    """
 
     def prompt(self, name: str) -> Any:
         """A torch module that gives one name's text before its projection."""
+        ...
+
+    def text_tower(self) -> Any:
+        """The `TextTower`, in evaluation mode. Raises ConfigError where the model has none."""
+        ...
+
+    def tower_to_joint(self, pooled: Any) -> Any:
+        """The tower's features of texts as points of the joint space, [k, w] to [k, d].
+
+        Tensors on any device; gradients flow. Of the plain name's tokens it makes what
+        `Space.project_text` makes of the name without a template.
+        """
         ...
 
 

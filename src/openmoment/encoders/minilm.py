@@ -17,9 +17,9 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 DIM = 384
-_HEADS = 12
-_MAX_TOKENS = 256
-_EPS = 1e-12
+HEADS = 12
+MAX_TOKENS = 256
+EPS = 1e-12
 _BATCH = 64
 
 
@@ -28,9 +28,7 @@ class MiniLM:
 
     def __init__(self, folder: Path) -> None:
         self._weights = load_file(folder / "model.safetensors")
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.enable_truncation(_MAX_TOKENS)
-        self._tokenizer.enable_padding()
+        self._tokenizer = load_tokenizer(folder)
 
     def encode(self, texts: Sequence[str]) -> Float[Array, "b d"]:
         """One unit vector for each text; texts beyond 256 tokens are cut."""
@@ -68,10 +66,10 @@ class MiniLM:
     def _attend(self, x: Array, mask: Array, prefix: str) -> Array:
         b, w, d = x.shape
         q, k, v = (
-            self._linear(x, f"{prefix}.{part}").reshape(b, w, _HEADS, -1).swapaxes(1, 2)
+            self._linear(x, f"{prefix}.{part}").reshape(b, w, HEADS, -1).swapaxes(1, 2)
             for part in ("query", "key", "value")
         )  # b h w d/h
-        logits = q @ k.swapaxes(2, 3) / np.float32(sqrt(d // _HEADS))
+        logits = q @ k.swapaxes(2, 3) / np.float32(sqrt(d // HEADS))
         logits += np.where(mask > 0, np.float32(0), np.float32(-1e9)).swapaxes(1, 2)[:, None]
         weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
         weights /= weights.sum(axis=-1, keepdims=True)
@@ -82,8 +80,16 @@ class MiniLM:
 
     def _norm(self, x: Array, name: str) -> Array:
         x = x - x.mean(axis=-1, keepdims=True)
-        x = x / np.sqrt(np.square(x).mean(axis=-1, keepdims=True) + np.float32(_EPS))
+        x = x / np.sqrt(np.square(x).mean(axis=-1, keepdims=True) + np.float32(EPS))
         return x * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """It cuts at 256 tokens, and pads to the longest text."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(MAX_TOKENS)
+    tokenizer.enable_padding()
+    return tokenizer
 
 
 def _gelu(x: Array) -> Array:

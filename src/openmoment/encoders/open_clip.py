@@ -24,7 +24,7 @@ from openmoment.errors import ConfigError, MissingWeightsError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from openmoment.encoders.text_tower import Prompt, TextTower
+    from openmoment.encoders.text_tower import OpenClipTower, Prompt, TextTower
 
 CONFIG = "open_clip_config.json"
 _VIDEO_PROJECTIONS = ("visual.proj",)
@@ -150,8 +150,8 @@ class OpenClip(TwoTower):
         with torch.inference_mode():
             tokens = tower.tokenize(prompts).to(self.device)
             pooled, _ = tower.encode(tower.embed(tokens), tokens)
-            if self._text_head is not None:
-                pooled = self._text_head(pooled)
+            if self.text_head is not None:
+                pooled = self.text_head(pooled)
         return pooled.float().cpu().numpy().reshape(len(names), -1, pooled.shape[1]).mean(axis=1)
 
     def tokens(self, texts: Sequence[str]) -> "Tensor":
@@ -166,11 +166,11 @@ class OpenClip(TwoTower):
     # the model -----------------------------------------------------------------------------
 
     @cached_property
-    def text_tower(self) -> "TextTower":
+    def text_tower(self) -> "OpenClipTower":
         """The text side, for learnable contexts too."""
-        from openmoment.encoders.text_tower import TextTower
+        from openmoment.encoders.text_tower import OpenClipTower
 
-        return TextTower(self.model, self._tokenizer)
+        return OpenClipTower(self.model, self._tokenizer)
 
     @cached_property
     def model(self) -> Any:
@@ -178,7 +178,7 @@ class OpenClip(TwoTower):
         return self._made[0]
 
     @property
-    def _text_head(self) -> Any:
+    def text_head(self) -> Any:
         """A text projection with a bias, which is no matrix, and so is applied here."""
         return self._made[1]
 
@@ -190,7 +190,8 @@ class OpenClip(TwoTower):
         path = self.path
         is_folder = self.weights.architecture.startswith("local-dir:")
         try:
-            with offline():
+            # What is drawn and then overwritten must not move the numbers of a seeded run.
+            with offline(), torch.random.fork_rng(devices=[]):
                 model = open_clip.create_model(
                     self.weights.architecture,
                     pretrained=None if is_folder else str(path),
@@ -250,9 +251,26 @@ class OpenClipSpace(ProjectedSpace):
 
     def prompt(self, name: str) -> "Prompt":
         """One query as the text tower reads it."""
+        from torch.nn import Flatten, Sequential
+
         from openmoment.encoders.text_tower import Prompt
 
-        return Prompt(self._encoder.text_tower, TEMPLATES[0].format(name))
+        head = self._encoder.text_head
+        finish = Sequential(*([] if head is None else [head]), Flatten(0))
+        return Prompt(self._encoder.text_tower, [TEMPLATES[0].format(name)], finish)
+
+    def text_tower(self) -> "TextTower":
+        """The encoder's own. Raises ConfigError for models of another library."""
+        return self._encoder.text_tower
+
+    def tower_to_joint(self, pooled: "Tensor") -> "Tensor":
+        """The text projection, [k, w] to [k, d], with gradients, on whichever device."""
+        from torch.nn.functional import linear
+
+        head, projection = self._encoder.text_head, self.projections.text
+        if head is not None:
+            pooled = linear(pooled, head.weight.to(pooled), head.bias.to(pooled))
+        return pooled if projection is None else pooled @ pooled.new_tensor(projection)
 
 
 class ClipVitB16(OpenClip):

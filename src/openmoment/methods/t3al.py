@@ -208,8 +208,8 @@ class T3al:
         """A query as the space's text tower reads it. Raises ConfigError where there is none."""
         if not isinstance(self.space, HasTextTower):
             raise ConfigError(
-                "adapt_text_encoder needs a backbone whose text tower can be trained: one of "
-                "open_clip."
+                "adapt_text_encoder needs a backbone whose text tower can be trained: embedded or "
+                "one of open_clip."
             )
         return self.space.prompt(name)
 
