@@ -1,6 +1,9 @@
 """What trained methods share, against literal forms: time, targets, losses, masks to segments."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -315,3 +318,32 @@ def test_pieces_become_one_ranking_in_seconds() -> None:
     assert found.presence.tolist() == [0.9]
     nothing = to_detections([], ("jump",), how)
     assert (len(nothing), nothing.names) == (0, ("jump",))
+
+
+TWO_PROCESSES = """
+import torch
+import torch.distributed as dist
+from openmoment.blocks.convolution import SharedBatchNorm
+
+dist.init_process_group("gloo")
+rank = dist.get_rank()
+torch.manual_seed(0)
+x, weight = torch.randn(4, 3, 5, requires_grad=True), torch.randn(4, 3, 5)
+alone = torch.nn.BatchNorm1d(3)
+expected = alone(x)
+(gradient,) = torch.autograd.grad((expected * weight).mean(), x)
+mine, shared = slice(2 * rank, 2 * rank + 2), SharedBatchNorm(3)
+found = shared(x[mine])
+(part,) = torch.autograd.grad((found * weight[mine]).mean(), x)
+torch.testing.assert_close(found, expected[mine])
+torch.testing.assert_close(part[mine] / 2, gradient[mine])
+torch.testing.assert_close(shared.state_dict(), alone.state_dict())
+"""
+
+
+def test_two_processes_normalise_as_one_would(tmp_path: Path) -> None:
+    script = tmp_path / "two.py"
+    script.write_text(TWO_PROCESSES)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

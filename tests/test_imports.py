@@ -25,16 +25,34 @@ COLUMNS = (
     ),
     ("encoders", "blocks"),
     ("methods", "extraction"),  # extraction takes an encoder as a part and knows no method
-    ("pipeline", "training", "report", "demo", "experiment"),
-    ("cli", "server", "archive"),
+    ("pipeline", "training", "report", "demo", "experiment", "ablation"),
+    ("cli", "server", "archive", "__main__"),
 )
 COLUMN_OF = {part: i for i, parts in enumerate(COLUMNS) for part in parts}
 MODULES = sorted(SOURCE.rglob("*.py"))
 HEAVY = ("torch", "av", "matplotlib", "pandas", "skimage", "sklearn", "sentence_transformers")
 NEEDS_TORCH = {
+    "openmoment.ablation",
+    "openmoment.blocks.attention",
+    "openmoment.blocks.batch",
+    "openmoment.blocks.context",
+    "openmoment.blocks.convolution",
+    "openmoment.blocks.instance_masks",
+    "openmoment.blocks.losses",
+    "openmoment.blocks.targets",
+    "openmoment.blocks.temporal",
     "openmoment.encoders.decoding",
     "openmoment.encoders.efficientnet_lite",
+    "openmoment.encoders.minilm_tower",
     "openmoment.encoders.text_tower",
+    "openmoment.methods.contrans",
+    "openmoment.methods.stale",
+    "openmoment.methods.trained",
+    "openmoment.training.checkpoint",
+    "openmoment.training.data",
+    "openmoment.training.loop",
+    "openmoment.training.processes",
+    "openmoment.training.run",
 }
 NEEDS_AV = "openmoment.video"
 

@@ -9,7 +9,8 @@
     ├── VideoError            a file that is missing, empty, damaged, or holds no video
     ├── FeatureError          features that are malformed or do not fit
     │   └── RecipeError       features made in another way than the one asked for
-    └── FormatError           a file that does not follow its format
+    ├── FormatError           a file that does not follow its format
+    └── TrainingError         training that cannot begin, or that went astray
 
 The command line prints the message on one line and exits with 2; a batch records it and goes
 on. Any other exception is our mistake and keeps its traceback.
@@ -67,3 +68,7 @@ class RecipeError(FeatureError):
 
 class FormatError(OpenMomentError):
     """A file that does not follow its format; the message names the file and the field."""
+
+
+class TrainingError(OpenMomentError):
+    """Training that cannot begin, or whose loss is no number any more."""

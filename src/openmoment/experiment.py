@@ -15,20 +15,57 @@ import numpy as np
 from openmoment.captions import captions_for
 from openmoment.config import to_table
 from openmoment.datasets.base import prompt_name
-from openmoment.errors import FeatureError
-from openmoment.evaluation.protocol import Protocol, Run, score_split
+from openmoment.encoders.base import Encoder
+from openmoment.errors import FeatureError, RecipeError
+from openmoment.evaluation.protocol import ALL_CLASSES, Protocol, Run, score_split
 from openmoment.evaluation.result import Result
 from openmoment.features import IMPORTED, SUFFIX, read_features
 from openmoment.listing import find_videos
-from openmoment.pipeline import Pipeline
+from openmoment.methods.base import TakesTruth
+from openmoment.pipeline import Pipeline, reads_other_features
+from openmoment.training.card import read_card, split_folder
 from openmoment.types import Detections, Snippets
 
 Advance = Callable[[float, float], None]
 """Hears (videos done, videos in all)."""
+Trained = Callable[[str], Pipeline]
+"""From a split's name to the pipeline that was trained for it."""
 Rename = Callable[[Sequence[str]], tuple[str, ...]]
 """From the names to ask for to others, in the same order."""
 
 _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
+
+
+@dataclass(frozen=True)
+class FeatureFolder:
+    """The feature files of an encoder; ``is_own`` are a method's, whoever made them.
+
+    Raises FeatureError where there is no such folder.
+    """
+
+    folder: Path
+    encoder: Encoder
+    is_own: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.folder.is_dir():
+            raise FeatureError(f"{self.folder}: no such folder.")
+
+    def paths(self) -> dict[str, Path]:
+        """The files by the id of their video, with and without ``v_``."""
+        return _by_id(sorted(self.folder.glob(f"*{SUFFIX}")))
+
+    def read(self, path: Path) -> Snippets:
+        """Raises FeatureError when another encoder made them."""
+        snippets = read_features(path)
+        encoder, recipe = self.encoder, snippets.recipe
+        is_known = recipe.fingerprint in (encoder.fingerprint, IMPORTED)
+        if self.is_own or (recipe.encoder == encoder.name and is_known):
+            return snippets
+        raise FeatureError(
+            f"{path}: made by {recipe.encoder} (fingerprint {recipe.fingerprint}), asked for "
+            f"{encoder.name} ({encoder.fingerprint}). Extract again, or choose that backbone."
+        )
 
 
 @dataclass(frozen=True)
@@ -50,40 +87,60 @@ class SnippetSource:
 
     def paths(self) -> dict[str, Path]:
         """The files at hand by id, with and without ``v_``."""
-        if self.features:
-            files = sorted(self.features.glob(f"*{SUFFIX}"))
-        else:
-            assert self.videos
-            files = find_videos(self.videos)
-        found = {path.stem: path for path in files}
-        return {stem.removeprefix("v_"): path for stem, path in found.items()} | found
+        if self.videos:
+            return _by_id(find_videos(self.videos))
+        return self._folder.paths()
 
     def load(self, path: Path) -> Snippets:
         """With captions where there are some. Raises FeatureError, VideoError, FormatError."""
-        snippets = self._load(path)
+        snippets = self.pipeline.snippets(path) if self.videos else self._folder.read(path)
         captions = captions_for(path.stem, self.captions) if self.captions else None
         return self.pipeline.captioned(snippets, captions) if captions else snippets
 
-    def _load(self, path: Path) -> Snippets:
-        if self.videos:
-            return self.pipeline.snippets(path)
-        snippets = read_features(path)
-        encoder, recipe = self.pipeline.encoder, snippets.recipe
-        if recipe.encoder != encoder.name or recipe.fingerprint not in (
-            encoder.fingerprint,
-            IMPORTED,
-        ):
-            raise FeatureError(
-                f"{path}: made by {recipe.encoder} (fingerprint {recipe.fingerprint}), asked for "
-                f"{encoder.name} ({encoder.fingerprint}). Extract again, or choose that backbone."
-            )
-        return snippets
+    @property
+    def _folder(self) -> FeatureFolder:
+        assert self.features
+        is_own = reads_other_features(self.pipeline.method)
+        return FeatureFolder(self.features, self.pipeline.encoder, is_own)
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """A training run's checkpoints as pipelines: ``split_0`` … of a folder, or the folder itself.
+
+    Called with a split's name. Raises RecipeError for a checkpoint that was trained on one of
+    the split's unseen classes.
+    """
+
+    folder: Path
+    protocol: Protocol
+    load: Callable[[Path], Pipeline]
+
+    def __call__(self, split: str) -> Pipeline:
+        path = split_folder(self.folder, split)
+        if not path.is_dir():
+            path = self.folder
+        if self.protocol.setting != ALL_CLASSES:
+            seen = set(read_card(path).seen)
+            if met := sorted(seen.intersection(self.protocol.parts[split].unseen)):
+                raise RecipeError(
+                    f"{path}: was trained on {met[0]!r}, which is unseen in split {split} of "
+                    f"{self.protocol.setting}. Give the checkpoint of that split."
+                )
+        return self.load(path)
+
+
+def _by_id(files: Sequence[Path]) -> dict[str, Path]:
+    found = {path.stem: path for path in files}
+    return {stem.removeprefix("v_"): path for stem, path in found.items()} | found
 
 
 def run(
     protocol: Protocol,
     source: SnippetSource,
     *,
+    trained: Trained | None = None,
+    tells_truth: bool = False,
     allow_missing: bool = False,
     rename: Rename = tuple,
     seed: int | None = None,
@@ -91,10 +148,12 @@ def run(
 ) -> Run:
     """Localize the candidate classes in every test video of every split, and score it.
 
-    Raises FeatureError for videos without features, unless ``allow_missing``: then they are left
-    out of the ground truth, and the card lists them.
+    ``trained`` gives each split its own pipeline, by default the source's; ``tells_truth`` is for
+    oracles, which are told what there is to find. Raises FeatureError for videos without
+    features, unless ``allow_missing``: then they are left out of the ground truth, and the card
+    lists them.
     """
-    pipeline, parts, paths = source.pipeline, protocol.parts, source.paths()
+    parts, paths = protocol.parts, source.paths()
     missing = sorted({v for part in parts.values() for v in part.test if v not in paths})
     if missing and not allow_missing:
         raise FeatureError(
@@ -109,12 +168,16 @@ def run(
     predictions: dict[str, dict[str, Detections]] = {}
     scores = []
     for name, part in parts.items():
+        pipeline = trained(name) if trained else source.pipeline
         asked = rename([prompt_name(candidate) for candidate in part.candidates])
         queries = pipeline.queries(asked)
         predictions[name] = {}
         for video in truth[name]:
             snippets = source.load(paths[video])
-            found = pipeline.localize(snippets, queries, video=video)
+            method, answer = pipeline.method, None
+            if tells_truth and isinstance(method, TakesTruth):
+                answer = method.answer(snippets, queries, truth=truth[name][video])
+            found = pipeline.localize(snippets, queries, video=video, explained=answer)
             predictions[name][video] = replace(found, names=part.candidates)
             done += 1
             if advance:
@@ -122,6 +185,7 @@ def run(
         if not truth[name]:
             raise FeatureError(f"Split {name} has no test video with features.")
         scores.append(score_split(name, predictions[name], truth[name], protocol.tious))
+    pipeline = source.pipeline
     card = protocol.card(
         method=pipeline.method_name,
         settings=to_table(pipeline.method.config),

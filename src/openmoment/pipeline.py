@@ -1,6 +1,7 @@
 """The main job: an encoder, a method and a cache, from a video and words to detections."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from openmoment.config import to_table
 from openmoment.encoders import AUTO, Encoder, load_encoder
 from openmoment.encoders.base import Progress
 from openmoment.errors import ConfigError, QueryError
-from openmoment.methods import DEFAULT, Method, load_method
+from openmoment.methods import DEFAULT, METHODS, Method, load_method
 from openmoment.methods.background import BACKGROUND
-from openmoment.methods.base import Answer, Answers, Explained, Explains, HasCurves
+from openmoment.methods.base import Answer, Answers, Explained, Explains, HasCurves, Learns
 from openmoment.postprocess import clip_to
 from openmoment.types import Captioned, Detections, Origin, Queries, Recipe, Snippets
 
@@ -35,6 +36,11 @@ class Pipeline:
         """The video's features, from the cache if they are there. Raises VideoError."""
         digest = self.cache.sha256(video) if self.cache else sha256(video)
         recipe = Recipe(self.encoder.name, self.encoder.fingerprint, self.fps, digest)
+        if reads_other_features(self.method):
+            raise ConfigError(
+                f"This {self.method_name} reads features of another encoder, which are not made "
+                "here from video: give feature files, --features DIR."
+            )
         known = self.cache.load(recipe) if self.cache else None
         if known:
             return known
@@ -47,11 +53,7 @@ class Pipeline:
 
     def queries(self, names: Sequence[str]) -> Queries:
         """Encode the words to look for, as `tidy_names` gives them. Raises QueryError."""
-        tidy = tidy_names(names)
-        encode, fingerprint = self.encoder.encode_text, self.encoder.fingerprint
-        texts = [*tidy, *BACKGROUND]
-        vectors = self.cache.texts(fingerprint, texts, encode) if self.cache else encode(texts)
-        return Queries(tidy, vectors[: len(tidy)], vectors[len(tidy) :])
+        return encode_queries(names, self.encoder, self.cache)
 
     def captioned(self, snippets: Snippets, captions: Captions) -> Snippets:
         """The snippets with their captions, which the text tower embeds as they are."""
@@ -79,11 +81,11 @@ class Pipeline:
         queries: Queries,
         *,
         video: str,
-        explained: Explained | None = None,
+        explained: Explained | Answer | None = None,
     ) -> Detections:
         """The method's detections, with where they come from.
 
-        ``explained`` is what the method's own `explain` gave, if that was asked for before.
+        ``explained`` is what the method's own `explain` or `answer` gave, if it was asked before.
         """
         answer = explained or self._answer(snippets, queries)
         found, curves = clip_to(answer.detections, snippets.duration_s), answer.curves
@@ -110,13 +112,10 @@ class Pipeline:
         curves = method.curves(snippets, queries) if isinstance(method, HasCurves) else None
         return Answer(method.localize(snippets, queries), curves)
 
-    def ranking(self, settings: Mapping[str, object]) -> "Pipeline":
-        """This pipeline, but its method decides nothing and ranks all it proposes, as mAP wants.
-
-        ``settings`` are the method's own, which stay.
-        """
-        together = {**settings, **type(self.method).RANKING}
-        method = load_method(self.method_name, self.encoder.space, together)
+    def ranking(self) -> "Pipeline":
+        """This pipeline, but its method decides nothing and ranks all it proposes, as mAP wants."""
+        method = copy(self.method)
+        method.config = replace(method.config, **type(method).RANKING)
         return replace(self, method=method)
 
     def find(
@@ -139,6 +138,20 @@ class Pipeline:
         return self.localize(snippets, asked, video=str(video))
 
 
+def reads_other_features(method: Method) -> bool:
+    """Whether a method takes features of another encoder than the one that reads its words."""
+    return getattr(method.config, "features", "joint") == "own"
+
+
+def encode_queries(names: Sequence[str], encoder: Encoder, cache: Cache | None) -> Queries:
+    """Names and background in an encoder's space. Raises QueryError."""
+    tidy = tidy_names(names)
+    texts = [*tidy, *BACKGROUND]
+    encode = encoder.encode_text
+    vectors = cache.texts(encoder.fingerprint, texts, encode) if cache else encode(texts)
+    return Queries(tidy, vectors[: len(tidy)], vectors[len(tidy) :])
+
+
 def tidy_names(names: Sequence[str]) -> tuple[str, ...]:
     """Queries without stray white space; repeated ones count once. Raises QueryError."""
     tidy = tuple(dict.fromkeys(" ".join(name.split()) for name in names))
@@ -151,8 +164,9 @@ def tidy_names(names: Sequence[str]) -> tuple[str, ...]:
 
 def load_pipeline(
     backbone: str = AUTO,
-    method: str = DEFAULT,
+    method: str | None = None,
     *,
+    checkpoint: Path | None = None,
     settings: Mapping[str, object] | None = None,
     fps: float | None = None,
     cache: Cache | None = None,
@@ -162,19 +176,37 @@ def load_pipeline(
 ) -> Pipeline:
     """A pipeline by names. ``fps`` is snippets per second of video, by default the backbone's.
 
+    A ``checkpoint`` of `openmoment train` brings its method, its backbone and its rate.
     ``settings`` are the method's. ``cache`` is by default the user's. ``device`` and
-    ``precision`` are the backbone's. Raises UnknownNameError, ConfigError, MissingWeightsError.
+    ``precision`` are the backbone's, and a checkpoint's. Raises UnknownNameError, ConfigError,
+    MissingWeightsError, FormatError, RecipeError for a backbone that is not the checkpoint's.
     """
-    encoder = load_encoder(backbone, device=device, precision=precision)
     if fps is not None and not 0 < fps <= 1000:
         raise ConfigError(f"fps must be over 0 and at most 1000 snippets per second, got {fps}.")
-    return Pipeline(
-        encoder,
-        load_method(method, encoder.space, settings),
-        method,
-        encoder.fps if fps is None else fps,
-        (cache or Cache()) if use_cache else None,
-    )
+    own_cache = (cache or Cache()) if use_cache else None
+    if checkpoint is None:
+        name = method or DEFAULT
+        if issubclass(METHODS[name], Learns):
+            raise ConfigError(
+                f"{name} has to be trained first: openmoment train {name} ... Then give "
+                "--checkpoint DIR."
+            )
+        encoder = load_encoder(backbone, device=device, precision=precision)
+        made = load_method(name, encoder.space, settings)
+        return Pipeline(encoder, made, name, encoder.fps if fps is None else fps, own_cache)
+
+    from openmoment.training.card import check_backbone, read_card
+    from openmoment.training.checkpoint import load_checkpoint
+
+    card = read_card(checkpoint)
+    if method not in (None, card.method):
+        raise ConfigError(f"{checkpoint}: is a checkpoint of {card.method}, not of {method}.")
+    wanted = card.backbone if backbone == AUTO else backbone
+    encoder = load_encoder(wanted, device=device, precision=precision)
+    check_backbone(card, encoder)
+    trained = load_checkpoint(checkpoint, encoder.space).to(device).told(settings or {})
+    rate = fps or card.fps or encoder.fps
+    return Pipeline(encoder, trained, card.method, rate, own_cache)
 
 
 def find(
@@ -182,7 +214,8 @@ def find(
     queries: Sequence[str],
     *,
     backbone: str = AUTO,
-    method: str = DEFAULT,
+    method: str | None = None,
+    checkpoint: str | Path | None = None,
     settings: Mapping[str, object] | None = None,
     fps: float | None = None,
 ) -> Detections:
@@ -193,4 +226,11 @@ def find(
     For several questions or videos make a pipeline once with `load_pipeline`. Raises
     OpenMomentError for bad input.
     """
-    return load_pipeline(backbone, method, settings=settings, fps=fps).find(video, queries)
+    pipeline = load_pipeline(
+        backbone,
+        method,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        settings=settings,
+        fps=fps,
+    )
+    return pipeline.find(video, queries)

@@ -1,10 +1,11 @@
 """Convolution along time. Axes: b batch, t snippets, d width."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 
 class ConvModule(nn.Module):
@@ -27,6 +28,22 @@ class ConvModule(nn.Module):
         return self.drop(self.mix(inner)).transpose(1, 2)
 
 
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; so is that of its gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        total = grads[0].clone()
+        dist.all_reduce(total)
+        return total
+
+
 class SharedBatchNorm(nn.BatchNorm1d):
     """Batch norm over the batches of all processes, on any device.
 
@@ -39,7 +56,7 @@ class SharedBatchNorm(nn.BatchNorm1d):
             return super().forward(input)
         num = dist.get_world_size()
         moments = torch.stack([input.mean(dim=(0, 2)), input.square().mean(dim=(0, 2))])
-        mean, square = all_reduce(moments) / num
+        mean, square = _Sum.apply(moments) / num  # pyright: ignore[reportOperatorIssue, reportGeneralTypeIssues]
         variance = square - mean.square()
         self._follow(mean, variance, input.numel() // len(mean) * num)
         scale = torch.rsqrt(variance + self.eps) * self.weight

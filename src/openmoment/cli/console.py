@@ -6,17 +6,19 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import typer
 
-from openmoment.errors import OpenMomentError
+from openmoment.errors import ConfigError, OpenMomentError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 INPUT_FAULT = 2
 INTERRUPTED = 130
+EVERY_SPLIT = "all"
+_INTERRUPTED = "interrupted. Finished videos are kept; run it again to go on."
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Backbone = Annotated[
@@ -38,6 +40,16 @@ CaptionPath = Annotated[
     Path | None,
     typer.Option(metavar="PATH", help="Captions: of features caption, or your .json, .csv."),
 ]
+CheckpointPath = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="A trained method: what openmoment train left."),
+]
+UnseenNames = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST", help="Your own split: the unseen classes, with commas between them."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files of another recipe.")]
 Preset = Annotated[
     str | None,
@@ -54,6 +66,23 @@ def method_settings(method: str, preset: str | None, assignments: list[str]) -> 
     return {**settings, **parse_assignments(assignments)}
 
 
+def list_names(text: str | None) -> tuple[str, ...]:
+    """The names between the commas of an option."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def list_numbers(splits: str) -> tuple[int, ...]:
+    """The numbers between the commas of an option; none for all. Raises ConfigError."""
+    if splits == EVERY_SPLIT:
+        return ()
+    try:
+        return tuple(sorted({int(part) for part in splits.split(",")}))
+    except ValueError:
+        raise ConfigError(
+            f"--splits: expected numbers such as 0,1,2 or all, got {splits!r}."
+        ) from None
+
+
 def verb(function: Callable[P, R]) -> Callable[P, R]:
     """Turn the user's errors into one line and exit code 2, and Ctrl-C into 130."""
 
@@ -65,7 +94,7 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
             say(f"openmoment: {one_line(error)}")
             raise typer.Exit(INPUT_FAULT) from error
         except KeyboardInterrupt as error:
-            say("openmoment: interrupted. Finished videos are kept; run it again to go on.")
+            say(f"openmoment: {one_line(error) or _INTERRUPTED}")
             raise typer.Exit(INTERRUPTED) from error
 
     return wrapped
@@ -76,7 +105,7 @@ def say(message: str) -> None:
     typer.echo(message, err=True)
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: BaseException) -> str:
     """The error's message, whatever a file name in it may contain."""
     return " ".join(str(error).split())
 
@@ -86,10 +115,17 @@ def print_json(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
+@runtime_checkable
+class Advance(Protocol):
+    """Hears how much is done of how much, and, where that changes, what to call it."""
+
+    def __call__(self, done: float, total: float, label: str | None = None, /) -> None: ...
+
+
 @contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[float, float], None] | None]:
-    """A bar on a terminal, which hears (done, in all); nothing where stderr is a file."""
-    if not sys.stderr.isatty():
+def progress_bar(label: str, *, shown: bool = True) -> Iterator[Advance | None]:
+    """A bar on a terminal; nothing where stderr is a file, or unless ``shown``."""
+    if not (shown and sys.stderr.isatty()):
         yield None
         return
     from rich.console import Console
@@ -103,4 +139,8 @@ def progress_bar(label: str) -> Iterator[Callable[[float, float], None] | None]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(label, total=None)
-        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+        def advance(done: float, total: float, label: str | None = None, /) -> None:
+            bars.update(task, completed=done, total=total, description=label)
+
+        yield advance

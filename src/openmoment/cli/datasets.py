@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openmoment.cli.console import INPUT_FAULT, Json, print_json, say, verb
+from openmoment.cli.synthesize import synthesize_verb
 
 if TYPE_CHECKING:
     from openmoment.datasets.lint import Report
 
 _EXAMPLES = 3
 
-app = typer.Typer(help="List datasets, check their files, show class splits.", no_args_is_help=True)
+app = typer.Typer(
+    help="List datasets, check their files, show class splits, make one up.", no_args_is_help=True
+)
+app.command("synthesize")(synthesize_verb)
 
 
 @app.command("list")

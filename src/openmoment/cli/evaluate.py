@@ -1,6 +1,6 @@
 """openmoment evaluate: score a prediction file, or a method over a dataset."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openmoment.cli.console import (
+    EVERY_SPLIT,
     Backbone,
+    CheckpointPath,
     Device,
     Json,
     Precision,
     Preset,
     Settings,
+    UnseenNames,
+    list_names,
+    list_numbers,
     method_settings,
     print_json,
     progress_bar,
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
     from openmoment.datasets.base import Dataset
     from openmoment.evaluation.protocol import Protocol, Run
     from openmoment.evaluation.result import Result
-    from openmoment.experiment import SnippetSource
+    from openmoment.experiment import SnippetSource, Trained
     from openmoment.pipeline import Pipeline
 
 
@@ -45,7 +50,6 @@ class RuleChoice(StrEnum):
     STALE = "stale-code"
 
 
-_EVERY_SPLIT = "all"
 _OWN = "folder"
 
 FormOption = Annotated[Form, typer.Option("--format", help="Of the tables.")]
@@ -86,7 +90,8 @@ def evaluate_verb(
     ] = "all",
     splits: Annotated[
         str, typer.Option(metavar="LIST", help="Which of the ten, such as 0,1,2.")
-    ] = _EVERY_SPLIT,
+    ] = EVERY_SPLIT,
+    unseen: UnseenNames = None,
     rule: Annotated[
         RuleChoice, typer.Option(help="By whose convention videos and instances are kept.")
     ] = RuleChoice.OPENMOMENT,
@@ -104,6 +109,7 @@ def evaluate_verb(
     method: Annotated[
         str | None, typer.Option(metavar="NAME", help="Run this method: openmoment models.")
     ] = None,
+    checkpoint: CheckpointPath = None,
     backbone: Backbone = "auto",
     set_: Settings = None,
     preset: Preset = None,
@@ -150,15 +156,19 @@ def evaluate_verb(
     openmoment evaluate PRED.json --gt GT.json --profile thumos14
 
     openmoment evaluate --method similarity --dataset thumos14 --root DIR --features DIR
+
+    openmoment evaluate --checkpoint DIR --dataset thumos14 --root DIR --features DIR …
     """
     from openmoment.cli.result_text import Report
     from openmoment.evaluation.kept import keep
     from openmoment.evaluation.protocol import Protocol
-    from openmoment.experiment import SnippetSource
+    from openmoment.experiment import Checkpoints, SnippetSource
     from openmoment.report.diagnosis import write_diagnosis
 
-    if (predictions is None) == (method is None):
-        raise ConfigError("Give a prediction file to score, or --method NAME to run one.")
+    if (predictions is None) == (method is None and checkpoint is None):
+        raise ConfigError(
+            "Give a prediction file to score, or --method NAME or --checkpoint DIR to run one."
+        )
     if (name := dataset or profile) in RETRIEVAL:
         if not predictions:
             raise ConfigError(f"{name} is for moment retrieval: give a prediction file to score.")
@@ -174,19 +184,21 @@ def evaluate_verb(
         return
     exclusions = exclude or ("none" if predictions else "default")
     data = _load(gt, dataset, root, profile, exclusions)
-    protocol = Protocol(data, setting, _numbers(splits), rule.value, subset, generalized)
+    protocol = Protocol(
+        data, setting, list_numbers(splits), rule.value, subset, generalized, list_names(unseen)
+    )
     checks: dict[str, Result] = {}
     if predictions:
         if text_check:
             raise ConfigError("--text-check needs --method: a file cannot be asked again.")
         run = _score_predictions(predictions, protocol, external_scores, only_predicted)
     else:
-        assert method
-        settings = method_settings(method, preset, set_ or [])
-        pipeline = _pipeline(method, backbone, settings, device, precision)
+        how = Asked(method, preset, set_ or [], backbone, device, precision)
+        trained = Checkpoints(checkpoint, protocol, how.load) if checkpoint else None
+        pipeline = trained(next(iter(protocol.parts))) if trained else how.load()
         source = SnippetSource(pipeline, features, videos, captions)
-        run = _run(protocol, source, allow_missing)
-        checks = _check_text(protocol, source, run.result) if text_check else {}
+        run = _run(protocol, source, trained, allow_missing)
+        checks = _check_text(protocol, source, trained, run.result) if text_check else {}
     report = Report(
         run, checks, review=review, diagnose=diagnose is not None, groups=_groups(protocol)
     )
@@ -248,17 +260,6 @@ def _has_classes_of(name: str, gt: Path) -> bool:
     return any(i.label in classes for record in records for i in record.instances)
 
 
-def _numbers(splits: str) -> tuple[int, ...]:
-    if splits == _EVERY_SPLIT:
-        return ()
-    try:
-        return tuple(sorted({int(part) for part in splits.split(",")}))
-    except ValueError:
-        raise ConfigError(
-            f"--splits: expected numbers such as 0,1,2 or all, got {splits!r}."
-        ) from None
-
-
 def _score_predictions(
     path: Path, protocol: "Protocol", external_scores: str, only_predicted: bool
 ) -> "Run":
@@ -300,31 +301,60 @@ def _say_strange_names(run: "Run") -> None:
             say(f"{min(names)!r}{others} {told}.")
 
 
-def _pipeline(
-    method: str, backbone: str, given: dict[str, object], device: str, precision: str
-) -> "Pipeline":
-    from openmoment.methods import METHODS
-    from openmoment.pipeline import load_pipeline
+@dataclass(frozen=True)
+class Asked:
+    """A method and its backbone as the options name them."""
 
-    settings = {**METHODS[method].RANKING, **given}
-    return load_pipeline(backbone, method, settings=settings, device=device, precision=precision)
+    method: str | None
+    preset: str | None
+    assignments: list[str]
+    backbone: str
+    device: str
+    precision: str
+
+    def load(self, checkpoint: Path | None = None) -> "Pipeline":
+        """Ranking all that it proposes; of the checkpoint, where the method is trained."""
+        from openmoment.methods import METHODS
+        from openmoment.pipeline import load_pipeline
+        from openmoment.training.card import read_card
+
+        method = read_card(checkpoint).method if checkpoint else self.method
+        assert method
+        given = method_settings(method, self.preset, self.assignments)
+        return load_pipeline(
+            self.backbone,
+            self.method,
+            checkpoint=checkpoint,
+            settings={**METHODS[method].RANKING, **given},
+            device=self.device,
+            precision=self.precision,
+        )
 
 
-def _run(protocol: "Protocol", source: "SnippetSource", allow_missing: bool) -> "Run":
+def _run(
+    protocol: "Protocol", source: "SnippetSource", trained: "Trained | None", allow_missing: bool
+) -> "Run":
     from openmoment.experiment import run
 
     with progress_bar(source.pipeline.method_name) as advance:
-        return run(protocol, source, allow_missing=allow_missing, advance=advance)
+        return run(protocol, source, trained=trained, allow_missing=allow_missing, advance=advance)
 
 
 def _check_text(
-    protocol: "Protocol", source: "SnippetSource", result: "Result"
+    protocol: "Protocol", source: "SnippetSource", trained: "Trained | None", result: "Result"
 ) -> dict[str, "Result"]:
     from openmoment.experiment import run, text_checks
 
     found = {}
     for name, rename in text_checks().items():
         with progress_bar(name) as advance:
-            again = run(protocol, source, allow_missing=True, rename=rename, advance=advance)
+            again = run(
+                protocol,
+                source,
+                trained=trained,
+                allow_missing=True,
+                rename=rename,
+                advance=advance,
+            )
         found[name] = again.result
     return found

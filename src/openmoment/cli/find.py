@@ -11,6 +11,7 @@ from openmoment.cli.console import (
     INPUT_FAULT,
     Backbone,
     CaptionPath,
+    CheckpointPath,
     Device,
     Json,
     Precision,
@@ -95,8 +96,14 @@ def find_verb(
     ] = None,
     backbone: Backbone = "auto",
     method: Annotated[
-        str, typer.Option(metavar="NAME", help="What finds the moments: openmoment models.")
-    ] = "similarity",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What finds the moments: openmoment models.",
+            show_default="similarity, or the checkpoint's",
+        ),
+    ] = None,
+    checkpoint: CheckpointPath = None,
     setting: Settings = None,
     preset: Preset = None,
     fps: Annotated[
@@ -145,24 +152,26 @@ def find_verb(
     Prints start, end, query and score of each moment, in order of time, and which queries do not
     occur. A second question about the same video takes about a second.
     """
-    from openmoment.methods import Explains
+    from openmoment.methods import DEFAULT, Explains
     from openmoment.pipeline import load_pipeline, tidy_names
 
     outputs = Outputs(out, format, report, plot, clips, exact, save_predictions, explain)
     outputs.check(is_folder=video.is_dir())
-    settings = method_settings(method, preset, setting or [])
     pipeline = load_pipeline(
         backbone,
         method,
-        settings=settings,
+        checkpoint=checkpoint,
+        settings=method_settings(method or DEFAULT, preset, setting or []),
         fps=fps,
         use_cache=not no_cache,
         device=device,
         precision=precision,
     )
     if explain and not isinstance(pipeline.method, Explains):
-        raise ConfigError(f"--explain: {method} has nothing to explain. Use --method t3al.")
-    ranking = pipeline.ranking(settings) if save_predictions else None
+        raise ConfigError(
+            f"--explain: {pipeline.method_name} has nothing to explain. Use --method t3al."
+        )
+    ranking = pipeline.ranking() if save_predictions else None
     asking = Asking(pipeline, ranking, captions, is_explained=explain is not None)
     answers = Answers(is_folder=video.is_dir())
     videos = list_videos(video)

@@ -5,7 +5,18 @@ from typing import Annotated
 import typer
 
 from openmoment import __version__
-from openmoment.cli import compare, datasets, demo, doctor, evaluate, features, find, models
+from openmoment.cli import (
+    ablate,
+    compare,
+    datasets,
+    demo,
+    doctor,
+    evaluate,
+    features,
+    find,
+    models,
+    train,
+)
 
 app = typer.Typer(
     name="openmoment",
@@ -16,6 +27,8 @@ app = typer.Typer(
 )
 app.command("find")(find.find_verb)
 app.command("evaluate")(evaluate.evaluate_verb)
+app.command("train")(train.train_verb)
+app.command("ablate")(ablate.ablate_verb)
 app.command("compare")(compare.compare_verb)
 app.command("demo")(demo.demo_verb)
 app.command("models")(models.models_verb)

@@ -74,11 +74,15 @@ def list_backbones() -> list[dict[str, str | None]]:
 
 
 def list_methods() -> list[dict[str, str | None]]:
-    """As for backbones. None of these methods needs training, so all are ready."""
+    """As for backbones; those that learn have to be trained first."""
     from openmoment.methods import METHODS
+    from openmoment.methods.base import Learns
+
+    def missing(name: str, method: type) -> str | None:
+        return f"train it: openmoment train {name} --help" if issubclass(method, Learns) else None
 
     return [
-        {"name": name, "summary": first_line(method), "missing": None}
+        {"name": name, "summary": first_line(method), "missing": missing(name, method)}
         for name, method in METHODS.items()
     ]
 

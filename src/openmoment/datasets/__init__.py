@@ -23,6 +23,8 @@ DATASETS: LazyTable[Benchmark] = LazyTable(
         "qvhighlights": "openmoment.datasets.qvhighlights:QVHIGHLIGHTS",
         "coin": "openmoment.datasets.coin:COIN",
         "folder": "openmoment.datasets.folder:FOLDER",
+        "synthetic-thumos14": "openmoment.datasets.synthetic_files:SYNTHETIC_THUMOS14",
+        "synthetic-activitynet": "openmoment.datasets.synthetic_files:SYNTHETIC_ACTIVITYNET",
     },
 )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from openmoment.datasets.names import SYNTHETIC
 from openmoment.errors import FormatError
 from openmoment.reading import get, read_json, read_text
 
@@ -42,6 +43,9 @@ class Record:
 Records = list[Record]
 """A video may be in several subsets."""
 
+MADE_UP = "synthetic"
+"""The key by which an annotation file says that nothing in it is real."""
+
 
 # ---------------------------------------------------------------------------------------------
 # JSON layouts
@@ -51,9 +55,25 @@ Records = list[Record]
 def read_activitynet_json(path: Path) -> Records:
     """``{"database": {id: {subset, duration, annotations: [{segment, label}]}}}``.
 
-    COIN's "annotation" is taken for "annotations", and times may be text. Raises FormatError.
+    COIN's "annotation" is taken for "annotations", and times may be text. Raises FormatError,
+    also for a made-up world, so that none is taken for the real thing.
     """
-    database = get(read_json(path), "database", dict, str(path))
+    content = read_json(path)
+    if is_made_up(content):
+        raise FormatError(
+            f"{path}: a made-up world. Give --dataset {SYNTHETIC}NAME --root {path.parent} instead."
+        )
+    return parse_activitynet(content, path)
+
+
+def is_made_up(content: Any) -> bool:
+    """Whether annotations, once they are read, say so of themselves."""
+    return isinstance(content, dict) and MADE_UP in content
+
+
+def parse_activitynet(content: Any, path: Path) -> Records:
+    """The records in a file of that layout, once it is read. Raises FormatError."""
+    database = get(content, "database", dict, str(path))
     records = []
     for name in database:
         where = f"{path}: database[{name!r}]"

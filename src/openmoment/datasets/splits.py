@@ -141,14 +141,9 @@ def zero_shot(
 
     Raises FormatError when an unseen name is no class, and when no video is left to test.
     """
-    unknown = [name for name in unseen if name not in dataset.class_names]
-    if unknown:
-        raise UnknownNameError("class", unknown[0], list(dataset.class_names))
-    unseen_names = tuple(name for name in dataset.class_names if name in unseen)
-    seen_names = tuple(name for name in dataset.class_names if name not in unseen)
+    seen_names, unseen_names = divide_classes(dataset, unseen)
     subset = eval_subset or dataset.test_subset
     evaluated = dataset.class_names if generalized else unseen_names
-    train = dataset.subset(dataset.train_subset) if dataset.train_subset in dataset.subsets else {}
     test = _with_classes(dataset, dataset.subset(subset), evaluated, rule)
     if rule == "stale-code":
         whole = _with_classes(dataset, dataset.subset(subset), evaluated, "openmoment")
@@ -156,12 +151,35 @@ def zero_shot(
     if not test:
         raise FormatError(f"{dataset.name}: no video of the subset {subset!r} has these classes.")
     return ZeroShot(
-        train=_with_classes(dataset, train, seen_names, rule),
+        train=training_videos(dataset, seen_names, rule=rule),
         test=test,
         candidates=evaluated,
         seen=seen_names,
         unseen=unseen_names,
     )
+
+
+def divide_classes(
+    dataset: Dataset, unseen: Collection[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Seen and unseen classes in the dataset's order. Raises UnknownNameError."""
+    for name in unseen:
+        if name not in dataset.class_names:
+            raise UnknownNameError("class", name, list(dataset.class_names))
+    names = dataset.class_names
+    return tuple(n for n in names if n not in unseen), tuple(n for n in names if n in unseen)
+
+
+def training_videos(
+    dataset: Dataset, seen: Collection[str], *, rule: Rule = "openmoment"
+) -> dict[str, Annotations]:
+    """The videos of the training subset that hold a seen class, with these instances alone.
+
+    There is none where the dataset has no training subset.
+    """
+    if dataset.train_subset not in dataset.subsets:
+        return {}
+    return _with_classes(dataset, dataset.subset(dataset.train_subset), seen, rule)
 
 
 def _with_classes(

@@ -14,6 +14,7 @@ ENCODERS: LazyTable[type[Encoder]] = LazyTable(
         "clip-vit-b-32": "openmoment.encoders.open_clip:ClipVitB32",
         "clip-vit-l-14": "openmoment.encoders.open_clip:ClipVitL14",
         "coca-vit-l-14": "openmoment.encoders.open_clip:CocaVitL14",
+        "synthetic": "openmoment.encoders.synthetic:Synthetic",
     },
 )
 AUTO = "auto"

@@ -25,6 +25,8 @@ from openmoment.types import Annotations, Detections
 
 ALL_CLASSES = "all"
 """The setting without unseen classes: every class is a candidate and counts."""
+OWN_CLASSES = "own"
+"""The name of the one split whose unseen classes were named one by one."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,15 @@ class Protocol:
     rule: Rule = "openmoment"
     subset: str | None = None
     generalized: bool = False
+    unseen: tuple[str, ...] = ()
+    """Classes named one by one, where no published split is meant."""
 
     def __post_init__(self) -> None:
+        if self.unseen:
+            if self.setting != ALL_CLASSES or self.splits:
+                raise ConfigError("Name the unseen classes, or a published split: not both.")
+            object.__setattr__(self, "setting", f"unseen: {', '.join(sorted(self.unseen))}")
+            return
         if self.setting == ALL_CLASSES:
             return
         if self.dataset.name not in published_splits():
@@ -70,6 +79,15 @@ class Protocol:
             names = self.dataset.class_names
             part = zero_shot(self.dataset, names, rule=self.rule, eval_subset=self.evaluated)
             return {ALL_CLASSES: part}
+        if self.unseen:
+            part = zero_shot(
+                self.dataset,
+                self.unseen,
+                rule=self.rule,
+                eval_subset=self.evaluated,
+                generalized=self.generalized,
+            )
+            return {OWN_CLASSES: part}
         return {
             str(index): zero_shot(
                 self.dataset,

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
+from typing import Any
 
 from openmoment.config import from_table
 from openmoment.encoders.base import Space
@@ -22,6 +23,7 @@ METHODS: LazyTable[type[Method]] = LazyTable(
     },
 )
 DEFAULT = "similarity"
+_TRAINING = "training"
 
 __all__ = [
     "DEFAULT",
@@ -32,6 +34,7 @@ __all__ = [
     "load_method",
     "preset_settings",
     "presets",
+    "training_settings",
 ]
 
 
@@ -45,6 +48,15 @@ def presets(name: str) -> tuple[str, ...]:
 
 def preset_settings(name: str, preset: str) -> dict[str, object]:
     """The settings that a method's preset holds. Raises UnknownNameError."""
+    return {key: value for key, value in _read_preset(name, preset).items() if key != _TRAINING}
+
+
+def training_settings(name: str, preset: str) -> dict[str, object]:
+    """How a preset trains the method. Raises UnknownNameError."""
+    return _read_preset(name, preset).get(_TRAINING, {})
+
+
+def _read_preset(name: str, preset: str) -> dict[str, Any]:
     known = presets(name)
     if preset not in known:
         raise UnknownNameError(f"preset of {name}", preset, list(known))

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from numpy import ndarray as Array
 
 from openmoment.encoders.base import Space
-from openmoment.types import Detections, Queries, Snippets
+from openmoment.types import Annotations, Detections, Queries, Snippets
 
 
 @runtime_checkable
@@ -35,6 +35,19 @@ class HasCurves(Protocol):
         ...
 
 
+@runtime_checkable
+class Learns(Protocol):
+    """A method that has to be trained before it can be asked."""
+
+    def loss(self, batch: Any) -> Any:
+        """The terms of its loss over a batch."""
+        ...
+
+    def told(self, settings: Mapping[str, object]) -> Any:
+        """The same weights with other settings, where these decide nothing about the weights."""
+        ...
+
+
 class Answer(NamedTuple):
     """Detections, and one score in [0, 1] for each query and snippet where there is one."""
 
@@ -59,6 +72,17 @@ class Answers(Protocol):
 
     def answer(self, snippets: Snippets, queries: Queries) -> Answer:
         """What `localize` and `curves` give."""
+        ...
+
+
+@runtime_checkable
+class TakesTruth(Protocol):
+    """A method that can be an oracle: told the truth, it shows what one of its parts costs."""
+
+    def answer(
+        self, snippets: Snippets, queries: Queries, *, truth: Annotations | None = None
+    ) -> Answer:
+        """As `Answers.answer`, told what there is to find."""
         ...
 
 

@@ -138,14 +138,13 @@ class ConTransLayer(nn.Module):
 
 
 class ConTrans(Trained):
-    """The method with its weights."""
+    """Text attends to video over halving resolutions; class, mask and confidence per snippet."""
 
     Config: ClassVar[type] = ConTransConfig
+    AFTER_TRAINING: ClassVar[frozenset[str]] = frozenset({"use_conf"})
     config: ConTransConfig
 
-    def __init__(
-        self, config: ConTransConfig, space: Space, widths: Widths = CLIP_WIDTHS
-    ) -> None:
+    def __init__(self, config: ConTransConfig, space: Space, widths: Widths = CLIP_WIDTHS) -> None:
         super().__init__(config, space, widths)
         d = widths.text
         if config.features == "own":

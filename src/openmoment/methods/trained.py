@@ -6,7 +6,8 @@ k classes, d widths.
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -18,8 +19,9 @@ from torch import Tensor, nn
 from openmoment.blocks.batch import Batch
 from openmoment.blocks.mask_decoder import Candidates, MaskDecoding, to_detections
 from openmoment.blocks.time_axis import Kind, TimeAxis, resample
+from openmoment.config import from_table, to_table
 from openmoment.encoders.base import Space
-from openmoment.errors import FeatureError
+from openmoment.errors import ConfigError, FeatureError
 from openmoment.methods.base import Answer
 from openmoment.types import Detections, Queries, SnippetGrid, Snippets
 
@@ -67,9 +69,11 @@ class Trained(nn.Module):
 
     Config: ClassVar[type] = TrainedConfig
     RANKING: ClassVar[Mapping[str, object]] = {"min_score": 0.0}
+    AFTER_TRAINING: ClassVar[frozenset[str]] = frozenset()
+    """Settings of its own, besides those of decoding, that a checkpoint may be asked with."""
     config: Any
 
-    def __init__(self, config: Any, space: Space, widths: Widths) -> None:
+    def __init__(self, config: Any, space: Space, widths: Widths = CLIP_WIDTHS) -> None:
         super().__init__()
         self.config = config
         self.space = space
@@ -97,6 +101,18 @@ class Trained(nn.Module):
     def parameter_groups(self) -> list[ParameterGroup]:
         """All that learns, by how fast it learns."""
         return [ParameterGroup([p for p in self.parameters() if p.requires_grad], 1.0)]
+
+    def told(self, settings: Mapping[str, object]) -> "Trained":
+        """The same weights, asked with other settings of decoding. Raises ConfigError."""
+        free = {field.name for field in fields(MaskDecoding)} | self.AFTER_TRAINING
+        free |= {"time_axis", "window_fps", "overlap"}
+        for name in settings:
+            if name in to_table(self.config) and name not in free:
+                raise ConfigError(f"{name} was decided in training; a checkpoint keeps it.")
+        told = copy(self)
+        table = {**to_table(self.config), **settings}
+        told.config = from_table(type(self.config), table, where="checkpoint")
+        return told
 
     # what they share ---------------------------------------------------------------------
 

@@ -1,0 +1,143 @@
+"""A paper's ablation table, run row by row: each switch set, trained, evaluated.
+
+The rows are package data (``data/ablations.toml``); what a paper reports of each is in
+`evaluation.published`. Rows that are trained alike share one training.
+"""
+
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from openmoment.errors import UnknownNameError
+from openmoment.evaluation.protocol import Protocol
+from openmoment.evaluation.published import Published, published_results
+from openmoment.evaluation.result import Result, read_result, write_result
+from openmoment.experiment import Advance, Checkpoints, SnippetSource, run
+from openmoment.methods import METHODS
+from openmoment.pipeline import Pipeline, load_pipeline
+from openmoment.training.card import is_finished, split_folder
+from openmoment.training.loop import Heard
+from openmoment.training.processes import Processes
+from openmoment.training.run import Plan, class_splits, train_split
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: what is set in training, and what when it is asked."""
+
+    row: str
+    """Its name, as the paper prints it."""
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    asked: Mapping[str, object] = field(default_factory=dict[str, object])
+    oracle: bool = False
+    """Whether the method is told the truth."""
+    other: str = ""
+    """Why this row cannot be run here; empty for those that can."""
+
+    @property
+    def folder(self) -> str:
+        """Where its training goes: the same for rows that are trained alike."""
+        parts = [f"{name}={value}" for name, value in sorted(self.settings.items())]
+        return ",".join(parts) or "preset"
+
+
+def ablation_rows(method: str, table: str) -> tuple[Row, ...]:
+    """The rows of a paper's table. Raises UnknownNameError."""
+    tables = _tables()
+    if method not in tables:
+        raise UnknownNameError("method with ablation tables", method, list(tables))
+    if table not in tables[method]:
+        raise UnknownNameError(f"table of {method}", table, list(tables[method]))
+    return tables[method][table]
+
+
+@cache
+def _tables() -> dict[str, dict[str, tuple[Row, ...]]]:
+    path = resources.files("openmoment") / "data" / "ablations.toml"
+    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    return {
+        method: {name: tuple(Row(**row) for row in rows) for name, rows in tables.items()}
+        for method, tables in document.items()
+    }
+
+
+def published_row(method: str, table: str, row: Row) -> Published | None:
+    """What the paper reports for a row."""
+    for known in published_results():
+        is_table = (known.paper.lower(), known.table) == (method, f"Table {table}")
+        if is_table and known.method == row.row:
+            return known
+    return None
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A table's runs: the plan that each row changes, on which splits, into which folder."""
+
+    plan: Plan
+    protocol: Protocol
+    out: Path
+    processes: Processes
+    device: str = "cpu"
+
+    def results(
+        self,
+        rows: tuple[Row, ...],
+        *,
+        hear: Callable[[str, Heard], None] | None = None,
+        advance: Advance | None = None,
+    ) -> Iterator[tuple[Row, Result | None]]:
+        """Each row with its result, None for one that cannot be run; finished work is kept."""
+        for row in rows:
+            yield row, None if row.other else self._result(row, hear, advance)
+
+    def _result(
+        self, row: Row, hear: Callable[[str, Heard], None] | None, advance: Advance | None
+    ) -> Result:
+        folder = self.out / row.folder
+        asked = "".join(f",{name}={value}" for name, value in row.asked.items())
+        kept = folder / f"result{asked}"
+        if (kept / "result.json").is_file():
+            return read_result(kept)
+        plan = replace(self.plan, settings={**self.plan.settings, **row.settings})
+        self._train(plan, folder, hear)
+
+        def load(path: Path) -> Pipeline:
+            settings = {**METHODS[plan.method].RANKING, **row.asked}
+            return load_pipeline(
+                plan.encoder.name, checkpoint=path, settings=settings, device=self.device
+            )
+
+        trained = Checkpoints(folder, self.protocol, load)
+        source = SnippetSource(trained(next(iter(self.protocol.parts))), plan.features)
+        found = run(
+            self.protocol,
+            source,
+            trained=trained,
+            tells_truth=row.oracle,
+            allow_missing=plan.allow_missing,
+            seed=plan.config.seed,
+            advance=advance,
+        )
+        write_result(found.result, kept)
+        return found.result
+
+    def _train(self, plan: Plan, folder: Path, hear: Callable[[str, Heard], None] | None) -> None:
+        for split in class_splits(plan.dataset, self.protocol.setting, "all"):
+            if split.name not in self.protocol.parts:
+                continue
+            part = split_folder(folder, split.name)
+            if is_finished(part):
+                continue
+            part.mkdir(parents=True, exist_ok=True)
+            label = f"{folder.name}, split {split.name}"
+            train_split(
+                plan,
+                split,
+                part,
+                processes=self.processes,
+                hear=(lambda heard, label=label: hear(label, heard)) if hear else None,
+            )

@@ -1,0 +1,125 @@
+"""openmoment ablate: a paper's ablation table, run, and printed beside the paper's."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from openmoment.cli.console import (
+    EVERY_SPLIT,
+    Backbone,
+    Device,
+    Json,
+    Preset,
+    list_numbers,
+    print_json,
+    progress_bar,
+    say,
+    verb,
+)
+
+if TYPE_CHECKING:
+    from openmoment.training.loop import Heard
+
+
+@verb
+def ablate_verb(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="contrans or stale.")],
+    table: Annotated[str, typer.Option(metavar="NUMBER", help="Of the method's paper.")],
+    dataset: Annotated[str, typer.Option(metavar="NAME", help="openmoment datasets list.")],
+    root: Annotated[Path, typer.Option(metavar="DIR", help="Where its annotations are.")],
+    features: Annotated[Path, typer.Option(metavar="DIR", help="Feature files of its videos.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where every row's runs go.")],
+    given: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Settings of the method and of training, for every row.",
+            show_default=False,
+        ),
+    ] = None,
+    setting: Annotated[
+        str, typer.Option(metavar="NAME", help="75-25, as in the papers, or 50-50.")
+    ] = "75-25",
+    splits: Annotated[
+        str, typer.Option(metavar="LIST", help="Which of the ten, such as 0,1,2.")
+    ] = EVERY_SPLIT,
+    backbone: Backbone = "auto",
+    preset: Preset = None,
+    device: Device = "cpu",
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Leave out videos without features.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the rows of a paper's ablation table, and print them beside the paper's.
+
+    openmoment ablate contrans --table 4 --dataset activitynet --root DIR --features DIR --out DIR
+
+    What is finished in --out is kept: the same command goes on. Other tables of the method may
+    share the folder, and rows that are trained alike are trained once.
+    """
+    from openmoment.ablation import Ablation, ablation_rows, published_row
+    from openmoment.cache import Cache
+    from openmoment.config import parse_assignments
+    from openmoment.datasets import load_dataset
+    from openmoment.encoders import load_encoder
+    from openmoment.evaluation.protocol import Protocol
+    from openmoment.evaluation.result import AVERAGE
+    from openmoment.evaluation.tables import percent, printed_metrics, render
+    from openmoment.training.processes import start_processes
+    from openmoment.training.run import make_plan
+
+    rows = ablation_rows(method, table)
+    data = load_dataset(dataset, root)
+    protocol = Protocol(data, setting, list_numbers(splits))
+    plan = make_plan(
+        method,
+        data,
+        features,
+        load_encoder(backbone),
+        preset=preset,
+        given=parse_assignments(given or []),
+        cache=Cache(),
+        allow_missing=allow_missing,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    ablation = Ablation(plan, protocol, out, start_processes(device, plan.config.precision), device)
+    records: list[dict[str, Any]] = []
+    metrics: list[str] = []
+    with progress_bar(f"{method}, table {table}") as advance:
+
+        def hear(label: str, heard: "Heard") -> None:
+            if advance:
+                advance(heard.step, heard.num_steps, label)
+
+        for row, result in ablation.results(rows, hear=hear):
+            paper = published_row(method, table, row)
+            ours = result.mean if result else {}
+            metrics = printed_metrics(result) if result else metrics
+            records.append(
+                {
+                    "row": row.row,
+                    "ours": ours,
+                    "paper_percent": dict(paper.percent) if paper else {},
+                    "note": row.other,
+                }
+            )
+            say(f"{row.row}: {percent(ours[AVERAGE]) if result else row.other}")
+    if as_json:
+        print_json({"method": method, "table": table, "dataset": dataset, "rows": records})
+        return
+    header = [f"Table {table}", *metrics, "paper @0.5", "paper avg", "note"]
+    lines = [
+        [
+            record["row"],
+            *(percent(record["ours"][name]) if record["ours"] else "" for name in metrics),
+            *(str(record["paper_percent"].get(name, "")) for name in ("mAP@0.5", AVERAGE)),
+            record["note"],
+        ]
+        for record in records
+    ]
+    typer.echo(render(header, lines, "text"))
+    num = len(protocol.parts)
+    typer.echo(f"\nOurs: {dataset}, {setting}, {num} of 10 splits, {plan.encoder.name}.")
+    typer.echo("The paper's: ActivityNet-1.3, 75-25, CLIP ViT-B/16.")

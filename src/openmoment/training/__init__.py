@@ -1,0 +1,1 @@
+"""Training of methods with weights: one loop, plain files, the same result after any stop."""

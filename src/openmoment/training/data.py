@@ -1,0 +1,241 @@
+"""The pieces of videos that a method is trained on, as the batches of a run.
+
+Which pieces a batch has, and where a window lies, depend on the seed, the epoch and the video
+alone, so that a run can go on at any step. Axes: t snippets, d width.
+"""
+
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray as Array
+
+from openmoment.blocks.batch import Batch, Instances, instances_on
+from openmoment.blocks.time_axis import resample
+from openmoment.errors import FeatureError, TrainingError
+from openmoment.methods.trained import Trained
+from openmoment.types import Annotations, Queries, SnippetGrid, Snippets
+
+T = TypeVar("T")
+
+Load = Callable[[str], Snippets]
+"""A video's features, by its id."""
+Advance = Callable[[float, float], None]
+"""Hears (videos done, videos in all)."""
+
+MEMORY_BYTES = 2 << 30
+"""Of features that are kept for the next epoch; what is beyond is read again."""
+_AHEAD = 2  # batches that are prepared while one is computed
+
+
+class Piece(NamedTuple):
+    """A piece of a video as the network takes it."""
+
+    features: Float[Array, "t d"]
+    instances: Instances
+
+
+class Where(NamedTuple):
+    """One of the pieces that a video has in each epoch."""
+
+    video: str
+    number: int
+
+
+class TrainingData:
+    """The videos of a split for a method, all read once to find what is wrong with any.
+
+    ``videos`` hold instances of ``seen`` classes alone, whose texts are ``queries``, in the same
+    order. Raises TrainingError and FeatureError, naming the video.
+    """
+
+    def __init__(
+        self,
+        videos: Mapping[str, Annotations],
+        load: Load,
+        method: Trained,
+        *,
+        seen: Sequence[str],
+        queries: Queries,
+        seed: int = 0,
+        memory_bytes: int = MEMORY_BYTES,
+        advance: Advance | None = None,
+    ) -> None:
+        self._load, self._method, self._seed = load, method, seed
+        self._names = queries.names
+        self._texts = torch.from_numpy(method.to_texts(queries.embeddings))
+        self._videos = {video: _relabel(true, seen) for video, true in videos.items()}
+        self._kept: dict[str, Piece | Snippets] = {}
+        self._room = memory_bytes
+        self._pieces = tuple(self._survey(advance))
+
+    def __len__(self) -> int:
+        """Pieces an epoch."""
+        return len(self._pieces)
+
+    def order(self, epoch: int) -> list[Where]:
+        """All pieces, as an epoch has them."""
+        rng = np.random.default_rng([self._seed, epoch])
+        return [self._pieces[i] for i in rng.permutation(len(self))]
+
+    def batch(self, wheres: Sequence[Where], epoch: int) -> Batch:
+        """These pieces as they are in that epoch, in memory."""
+        pieces = [self._piece(where, epoch) for where in wheres]
+        return Batch(
+            torch.from_numpy(np.stack([piece.features for piece in pieces])),
+            self._texts,
+            self._names,
+            tuple(piece.instances for piece in pieces),
+            tuple(where.video for where in wheres),
+        )
+
+    def _survey(self, advance: Advance | None) -> Iterator[Where]:
+        """All pieces of an epoch; every video is read, looked at, and kept if there is room."""
+        if not self._videos:
+            raise TrainingError("No training video holds an instance of a seen class.")
+        first = ""
+        widths: dict[str, int] = {}
+        for done, video in enumerate(self._videos, start=1):
+            snippets = self._load(video)
+            first = first or video
+            widths[video] = snippets.features.shape[1]
+            if widths[video] != widths[first]:
+                raise FeatureError(
+                    f"The feature files of {first!r} and {video!r} are {widths[first]} and "
+                    f"{widths[video]} wide. Extract all with one backbone."
+                )
+            self._require_instance(video, snippets)
+            grids = self._grids(video, snippets, epoch=0)
+            self._keep(video, self._cut(video, snippets, grids[0]) if len(grids) == 1 else snippets)
+            yield from (Where(video, number) for number in range(len(grids)))
+            if advance:
+                advance(done, len(self._videos))
+
+    def _require_instance(self, video: str, snippets: Snippets) -> None:
+        true = self._videos[video]
+        if not len(instances_on(snippets.grid, true.segments, true.labels).labels):
+            told = "has no instance of a seen class"
+            if len(true):
+                told = f"shows no annotated instance: its features end at {snippets.grid.end_s:g} s"
+            raise TrainingError(f"Training video {video!r} {told}. Leave it out, or mend it.")
+
+    def _keep(self, video: str, prepared: Piece | Snippets) -> None:
+        size = prepared.features.nbytes
+        if size > self._room:
+            return
+        self._room -= size
+        if isinstance(prepared, Snippets):  # now a file that is read when it is used
+            prepared = replace(prepared, features=np.array(prepared.features))
+        self._kept[video] = prepared
+
+    def _piece(self, where: Where, epoch: int) -> Piece:
+        video = where.video
+        kept = self._kept.get(video)
+        if isinstance(kept, Piece):
+            return kept
+        snippets = kept or self._load(video)
+        return self._cut(video, snippets, self._grids(video, snippets, epoch)[where.number])
+
+    def _grids(self, video: str, snippets: Snippets, epoch: int) -> list[SnippetGrid]:
+        """The video's pieces in an epoch: their number is the same in all, one stays as it is."""
+        rng = np.random.default_rng([self._seed, epoch, zlib.crc32(video.encode())])
+        axis = self._method.config.axis
+        return list(axis.sampled(snippets.grid, self._videos[video].segments, rng))
+
+    def _cut(self, video: str, snippets: Snippets, grid: SnippetGrid) -> Piece:
+        rows = resample(snippets.features, snippets.grid, grid)
+        true = self._videos[video]
+        return Piece(self._method.to_features(rows), instances_on(grid, true.segments, true.labels))
+
+
+class Steps:
+    """The batches of a run, in order: each process has an equal, consecutive share of every one.
+
+    The last batch of an epoch is smaller; a single piece there is left out, and so is what the
+    processes cannot share equally. Raises TrainingError when they can share no batch at all.
+    """
+
+    def __init__(
+        self, data: TrainingData, *, batch_size: int, epochs: int, index: int = 0, num: int = 1
+    ) -> None:
+        if batch_size % num:
+            raise TrainingError(
+                f"batch_size {batch_size} cannot be shared equally by {num} processes. "
+                f"Use a multiple of {num}."
+            )
+        self._data, self._batch_size, self._index, self._num = data, batch_size, index, num
+        rest = len(data) % batch_size
+        if rest == 1 and len(data) > 1:
+            rest = 0
+        self._used = len(data) // batch_size * batch_size + rest - rest % num
+        self.an_epoch = -(-self._used // batch_size)
+        self._epochs = epochs
+        self._order: tuple[int, list[Where]] = (0, data.order(0))
+        if not self._used:
+            raise TrainingError(f"{len(data)} pieces of video are too few for {num} processes.")
+
+    def __len__(self) -> int:
+        return self._epochs * self.an_epoch
+
+    def videos(self, step: int) -> tuple[str, ...]:
+        """Of the whole batch, over all processes."""
+        return tuple(dict.fromkeys(where.video for where in self._wheres(step)))
+
+    def batch(self, step: int) -> Batch:
+        """This process's share."""
+        wheres = self._wheres(step)
+        size = len(wheres) // self._num
+        mine = wheres[self._index * size : (self._index + 1) * size]
+        return self._data.batch(mine, step // self.an_epoch)
+
+    def _wheres(self, step: int) -> list[Where]:
+        epoch, index = divmod(step, self.an_epoch)
+        known, order = self._order
+        if known != epoch:
+            order = self._data.order(epoch)
+            self._order = (epoch, order)
+        start = index * self._batch_size
+        return order[start : min(start + self._batch_size, self._used)]
+
+
+def _relabel(true: Annotations, seen: Sequence[str]) -> Annotations:
+    """With labels into the seen classes."""
+    labels = [seen.index(true.names[label]) for label in true.labels]
+    return replace(true, labels=np.array(labels, dtype=np.int64), names=tuple(seen))
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors there."""
+    return replace(
+        batch,
+        features=batch.features.to(device),
+        texts=batch.texts.to(device),
+        instances=tuple(Instances(*(part.to(device) for part in i)) for i in batch.instances),
+    )
+
+
+def ahead(make: Callable[[int], T], steps: range) -> Generator[tuple[T, float]]:
+    """What ``make`` gives for each step, made by a thread beside the work, and the seconds waited.
+
+    When the caller stops early, what is not begun is not made.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="openmoment-data")
+    waiting: deque[Future[T]] = deque()
+    try:
+        for step in steps[:_AHEAD]:
+            waiting.append(pool.submit(make, step))
+        for step in steps:
+            if step + _AHEAD in steps:
+                waiting.append(pool.submit(make, step + _AHEAD))
+            start = time.perf_counter()
+            made = waiting.popleft().result()
+            yield made, time.perf_counter() - start
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,263 @@
+"""From names to a trained split: videos of seen classes, their features, and the texts."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from openmoment.cache import Cache
+from openmoment.config import from_table
+from openmoment.datasets.base import Dataset, prompt_name
+from openmoment.datasets.names import original
+from openmoment.datasets.splits import NUM_SPLITS, Split, divide_classes, training_videos
+from openmoment.encoders.base import Encoder
+from openmoment.errors import ConfigError, FeatureError, OpenMomentError, TrainingError
+from openmoment.evaluation.protocol import ALL_CLASSES, OWN_CLASSES
+from openmoment.experiment import FeatureFolder
+from openmoment.methods import METHODS, preset_settings, presets, training_settings
+from openmoment.methods.trained import Trained, Widths
+from openmoment.pipeline import encode_queries
+from openmoment.training.card import TrainingCard, split_folder
+from openmoment.training.checkpoint import CONFIG
+from openmoment.training.config import TrainConfig, divide_settings
+from openmoment.training.data import Advance, TrainingData
+from openmoment.training.loop import Hear, train
+from openmoment.training.processes import Processes
+from openmoment.types import Queries, Recipe, Snippets
+
+_EVERY_SPLIT = "all"
+_USUAL = "recommended"
+
+
+@dataclass(frozen=True)
+class ClassSplit:
+    """Which classes are trained on. ``setting`` and ``name`` are what the card calls it."""
+
+    setting: str
+    name: str
+    seen: tuple[str, ...]
+    unseen: tuple[str, ...]
+
+
+def class_splits(
+    dataset: Dataset,
+    setting: str = ALL_CLASSES,
+    split: str | None = None,
+    unseen: Sequence[str] = (),
+) -> list[ClassSplit]:
+    """The splits that are asked for: one, or the ten of a setting for ``split`` all.
+
+    With ``unseen`` the split is one's own; with the setting ``all`` every class is seen. Raises
+    ConfigError, UnknownNameError.
+    """
+    if unseen and setting != ALL_CLASSES:
+        raise ConfigError("--unseen is a class split of your own: leave --setting out.")
+    if setting == ALL_CLASSES:
+        if split is not None:
+            raise ConfigError("--split is one of a setting: --setting 75-25 or --setting 50-50.")
+        name = OWN_CLASSES if unseen else ALL_CLASSES
+        return [ClassSplit(name, name, *divide_classes(dataset, unseen))]
+    if split is None:
+        raise ConfigError(f"Say which class split: --split 0 to {NUM_SPLITS - 1}, or all.")
+    if split != _EVERY_SPLIT and not split.isdecimal():
+        raise ConfigError(f"--split: expected 0 to {NUM_SPLITS - 1}, or all, got {split!r}.")
+    numbers = range(NUM_SPLITS) if split == _EVERY_SPLIT else [int(split)]
+    found = [Split(dataset.name, setting, number) for number in numbers]
+    return [
+        ClassSplit(setting, str(one.index), *divide_classes(dataset, one.unseen)) for one in found
+    ]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained, and on what; a split says on which classes."""
+
+    method: str
+    settings: Mapping[str, object]
+    config: TrainConfig
+    dataset: Dataset
+    features: Path
+    encoder: Encoder
+    cache: Cache | None = None
+    allow_missing: bool = False
+
+
+def make_plan(
+    method: str,
+    dataset: Dataset,
+    features: Path,
+    encoder: Encoder,
+    *,
+    preset: str | None = None,
+    given: Mapping[str, object] | None = None,
+    cache: Cache | None = None,
+    allow_missing: bool = False,
+) -> Plan:
+    """With the settings of a preset, and over them those given, of the method or of training.
+
+    Raises UnknownNameError, ConfigError.
+    """
+    known = find_preset(method, dataset.name, preset)
+    own, training = divide_settings(trainable(method).Config, dict(given or {}))
+    if known:
+        own = {**preset_settings(method, known), **own}
+        training = {**training_settings(method, known), **training}
+    config = from_table(TrainConfig, training, where="training")
+    return Plan(method, own, config, dataset, features, encoder, cache, allow_missing)
+
+
+def find_preset(method: str, dataset: str, preset: str | None) -> str | None:
+    """The preset of that name, or of that variant for the dataset: ``paper``.
+
+    Without a name the recommended one for the dataset, if there is one. Raises UnknownNameError
+    when it is used.
+    """
+    variant = f"{original(dataset)}-{preset or _USUAL}"
+    return variant if variant in presets(method) else preset
+
+
+def trainable(method: str) -> type[Trained]:
+    """The class of a method that has weights. Raises UnknownNameError, ConfigError."""
+    cls = METHODS[method]
+    if issubclass(cls, Trained):
+        return cls
+    names = [name for name in METHODS if issubclass(METHODS[name], Trained)]
+    raise ConfigError(f"{method} needs no training. Methods that do: {', '.join(names)}.")
+
+
+def prepare_folder(out: Path, *, resume: bool) -> None:
+    """Make the folder of a run. Raises OpenMomentError when it holds anything, unless to resume."""
+    try:
+        is_filled = out.is_dir() and any(not p.name.startswith(".") for p in out.iterdir())
+        if is_filled and not resume:
+            raise OpenMomentError(
+                f"{out}: is not empty. Go on with --resume, or choose another folder."
+            )
+        if is_filled and not ((out / CONFIG).is_file() or split_folder(out, "0").is_dir()):
+            raise OpenMomentError(f"{out}: holds no training to go on with. Choose another folder.")
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OpenMomentError(f"{out}: cannot be a folder ({error.strerror}).") from error
+
+
+def train_split(
+    plan: Plan,
+    split: ClassSplit,
+    out: Path,
+    *,
+    processes: Processes,
+    tensorboard: bool = False,
+    advance: Advance | None = None,
+    hear: Hear | None = None,
+) -> TrainingCard:
+    """Train on one split, into a folder that is there. Raises OpenMomentError."""
+    cls = trainable(plan.method)
+    settings = from_table(cls.Config, plan.settings, where=f"method {plan.method}")
+    files = AlikeFiles(FeatureFolder(plan.features, plan.encoder, settings.features == "own"))
+    annotated = training_videos(plan.dataset, split.seen)
+    videos = {video: true for video, true in annotated.items() if video in files}
+    missing = tuple(sorted(annotated.keys() - videos.keys()))
+    _require_files(videos, missing, plan)
+    queries = encode_queries([prompt_name(n) for n in split.seen], plan.encoder, plan.cache)
+    method = _make(cls, settings, plan, files.load(next(iter(videos))), queries)
+    data = TrainingData(
+        videos,
+        files.load,
+        method,
+        seen=split.seen,
+        queries=queries,
+        seed=plan.config.seed,
+        advance=advance,
+    )
+    card = TrainingCard(
+        method=plan.method,
+        widths=(method.widths.video, method.widths.text),
+        backbone=plan.encoder.name,
+        fingerprint=plan.encoder.fingerprint,
+        features_encoder=files.recipe.encoder,
+        features_fingerprint=files.recipe.fingerprint,
+        fps=files.fps,
+        dataset=plan.dataset.name,
+        subset=plan.dataset.train_subset,
+        setting=split.setting,
+        split=split.name,
+        seen=split.seen,
+        unseen=split.unseen,
+        num_videos=len(videos),
+        excluded=plan.dataset.excluded,
+        missing=missing,
+    )
+    return train(
+        method,
+        data,
+        plan.config,
+        card,
+        out,
+        processes=processes,
+        tensorboard=tensorboard,
+        hear=hear,
+    )
+
+
+def _require_files(videos: Collection[str], missing: tuple[str, ...], plan: Plan) -> None:
+    """Raises TrainingError where there is nothing to train on, FeatureError where files miss."""
+    if not videos and not missing:
+        raise TrainingError(
+            f"{plan.dataset.name} has no training video with a seen class. Its training subset is "
+            f"{plan.dataset.train_subset!r}; there are: {', '.join(plan.dataset.subsets)}."
+        )
+    if missing and not (plan.allow_missing and videos):
+        raise FeatureError(
+            f"{plan.features}: {len(missing)} of {len(missing) + len(videos)} training videos have "
+            f"no feature file, the first is {missing[0]!r}. Add them, or leave them out with "
+            "--allow-missing."
+        )
+
+
+def _make(
+    cls: type[Trained], settings: Any, plan: Plan, first: Snippets, queries: Queries
+) -> Trained:
+    """The method, fresh, as wide as features and texts are."""
+    space, row = plan.encoder.space, first.features[:1]
+    points = row if settings.features == "own" else space.project_video(row)
+    widths = Widths(points.shape[1], space.project_text(queries.embeddings).shape[1])
+    torch.manual_seed(plan.config.seed)
+    return cls(settings, space, widths)
+
+
+class AlikeFiles:
+    """The feature files of a folder, by video. Raises FeatureError for two that are not alike."""
+
+    def __init__(self, folder: FeatureFolder) -> None:
+        self._folder, self._paths = folder, folder.paths()
+        self._first: tuple[Path, Recipe] | None = None
+        self._rates: set[float] = set()
+
+    def __contains__(self, video: str) -> bool:
+        return video in self._paths
+
+    def load(self, video: str) -> Snippets:
+        path = self._paths[video]
+        snippets = self._folder.read(path)
+        recipe = snippets.recipe
+        first_path, first = self._first = self._first or (path, recipe)
+        if (recipe.encoder, recipe.fingerprint) != (first.encoder, first.fingerprint):
+            raise FeatureError(
+                f"{first_path} and {path} are features of {first.encoder} ({first.fingerprint}) "
+                f"and of {recipe.encoder} ({recipe.fingerprint}). Extract all with one."
+            )
+        self._rates.add(recipe.fps)
+        return snippets
+
+    @property
+    def recipe(self) -> Recipe:
+        """Of the first file that was loaded."""
+        assert self._first
+        return self._first[1]
+
+    @property
+    def fps(self) -> float | None:
+        """Of all files that were loaded; None where they differ."""
+        return next(iter(self._rates)) if len(self._rates) == 1 else None
