@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,9 @@ import numpy as np
 
 from openmoment.cache import Cache
 from openmoment.datasets.base import prompt_name as words_of
+from openmoment.features import write_features
+from openmoment.files import write_text
+from openmoment.pipeline import load_pipeline
 from openmoment.types import Annotations
 
 COMPOSED_CLASSES = (
@@ -104,8 +108,21 @@ def composed(root: Path, part: str) -> list[list[Video]]:
 
 def _compose(root: Path, part: str, rotation: int, names: list[str]) -> Path:
     folder = Cache().root / "benchmarks" / f"composed-{part}{rotation}"
-    if (folder / "annotations.json").is_file():
-        return folder
+    if not (folder / "annotations.json").is_file():
+        compose(root, folder, part, names, COMPOSED_CLASSES, VIDEOS_PER_ROTATION, rotation)
+    return folder
+
+
+def compose(
+    root: Path,
+    folder: Path,
+    part: str,
+    names: list[str],
+    shown: Collection[str],
+    num_videos: int,
+    seed: int,
+) -> None:
+    """Videos of clips of half ``part``: ``names`` are annotated, other ``shown`` classes fill."""
     folder.mkdir(parents=True, exist_ok=True)
     listing = folder / "clips.csv"
     with listing.open("w", newline="") as file:
@@ -113,16 +130,44 @@ def _compose(root: Path, part: str, rotation: int, names: list[str]) -> Path:
         writer.writerow(["path", "label", "group"])
         for row in read_clips(root):
             if row["dataset"] == "UCF101" and row["label"] in COMPOSED_CLASSES:
-                writer.writerow([row["path"], row["label"], row["label"] + row["group"]])
+                if row["label"] in shown:
+                    writer.writerow([row["path"], row["label"], row["label"] + row["group"]])
             elif re.search("/(background|hmdb51)/", row["path"]) or row["path"].endswith(FILLER):
                 writer.writerow([row["path"], "background", row["path"]])
     tool = root.parent / "tools" / "compose_videos.py"
     command = [sys.executable, str(tool), "--clips", str(listing), "--root", str(root)]
-    command += ["--out", str(folder), "--videos", str(VIDEOS_PER_ROTATION), "--part", part]
-    command += ["--seed", str(rotation), "--labels", *names]
+    command += ["--out", str(folder), "--videos", str(num_videos), "--part", part]
+    command += ["--seed", str(seed), "--labels", *names]
     print(f"composing {folder} ...", file=sys.stderr)
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return folder
+
+
+def compose_split(
+    root: Path, out: Path, rotation: int, *, num_train: int = 24, num_test: int = 12
+) -> tuple[Path, tuple[str, ...]]:
+    """A dataset folder for one rotation of nine classes, with features, and its unseen classes.
+
+    Training videos show the six seen classes and the backgrounds of half a; test videos the three
+    unseen ones and the backgrounds of half b. No source recording is in both.
+    """
+    unseen = [name for i, name in enumerate(COMPOSED_CLASSES) if i % 3 == rotation]
+    seen = [name for name in COMPOSED_CLASSES if name not in unseen]
+    folder = out / f"real-{rotation}"
+    if (folder / "annotations.json").is_file():
+        return folder, tuple(unseen)
+    database, pipeline = {}, load_pipeline("embedded")
+    (folder / "features").mkdir(parents=True, exist_ok=True)
+    parts = (("train", "a", seen, num_train), ("test", "b", unseen, num_test))
+    for subset, part, names, number in parts:
+        made = folder / subset
+        if not (made / "annotations.json").is_file():
+            compose(root, made, part, names, names, number, rotation)
+        for key, entry in json.loads((made / "annotations.json").read_text())["database"].items():
+            snippets = pipeline.snippets(made / f"{key}.mp4")
+            write_features(snippets, folder / "features" / f"{subset}-{key}.safetensors")
+            database[f"{subset}-{key}"] = entry | {"subset": subset}
+    write_text(json.dumps({"database": database}, indent=1), folder / "annotations.json")
+    return folder, tuple(unseen)
 
 
 def continuous(root: Path) -> dict[str, list[Video]]:

@@ -271,6 +271,18 @@ def literal_candidates(p: np.ndarray, masks: np.ndarray, how: MaskDecoding) -> d
             if last - first >= max(1, min(how.min_length, t)):
                 key = (first, last, label[i])
                 found[key] = max(found.get(key, 0), worth[i] * mask[first:last].max())
+    own = [masks[0][i] if len(masks) == 1 else masks[i][i] for i in range(t)]
+    for k in range(len(p)) if how.cas_candidates else []:
+        for threshold in how.mask_thresholds:
+            for first in range(t):
+                for last in range(first + 1, t + 1):
+                    inside = all(p[k][first:last] > threshold)
+                    is_whole = (first == 0 or p[k][first - 1] <= threshold) and (
+                        last == t or p[k][last] <= threshold
+                    )
+                    if inside and is_whole and last - first >= min(how.min_length, t):
+                        worth_it = p[k][first:last].max() * max(own[first:last])
+                        found[first, last, k] = max(found.get((first, last, k), 0), worth_it)
     return found
 
 
@@ -278,11 +290,11 @@ def literal_candidates(p: np.ndarray, masks: np.ndarray, how: MaskDecoding) -> d
 @given(
     seed=seeds, t=st.integers(1, 12), k=st.integers(1, 3), is_global=st.booleans(),
     span=st.booleans(), whole=st.booleans(), of_video=st.booleans(), num=st.sampled_from([0, 1, 4]),
-    min_length=st.sampled_from([1.0, 3.0]),
+    min_length=st.sampled_from([1.0, 3.0]), cas=st.booleans(),
 )  # fmt: skip
 def test_candidates_are_those_of_a_literal_search(
     seed: int, t: int, k: int, is_global: bool, span: bool, whole: bool, of_video: bool, num: int,
-    min_length: float,
+    min_length: float, cas: bool,
 ) -> None:  # fmt: skip
     rng = np.random.default_rng(seed)
     p = rng.dirichlet(np.ones(k + 1), t).T[:-1]
@@ -290,7 +302,7 @@ def test_candidates_are_those_of_a_literal_search(
     how = MaskDecoding(
         class_threshold=0.3, num_snippets=num, mask_thresholds=(0.2, 0.5, 0.8),
         min_length=min_length, candidate="span" if span else "run", include_whole_video=whole,
-        label_mode="video" if of_video else "snippet",
+        label_mode="video" if of_video else "snippet", cas_candidates=cas,
     )  # fmt: skip
     found = decode(p, masks, how)
     keys = [

@@ -19,12 +19,19 @@ from openmoment.blocks.temporal import WideRefine
 from openmoment.config import from_table
 from openmoment.encoders.text_tower import TextTower
 from openmoment.errors import ConfigError
-from openmoment.methods import presets, stale
+from openmoment.methods import presets
 from openmoment.methods.stale import Stale, StaleConfig, to_foreground
 from openmoment.methods.trained import Widths
 from openmoment.types import Queries
 
-SMALL = {"length": 32, "num_queries": 5, "min_score": 0.0}
+SMALL = {
+    "length": 32,
+    "num_queries": 5,
+    "min_score": 0.0,
+    "temporal_net": "transformer",
+    "temporal_layers": 1,
+    "scale": 100.0,
+}
 NO_RESIDUAL = {"clip_residual": 0.0}
 OWN = NO_RESIDUAL | {"features": "own"}
 NO_TEXT = NO_RESIDUAL | {"text_encoder": "none", "classes": WORDS}
@@ -150,8 +157,8 @@ def literal_output(method: Stale, features: np.ndarray, texts: np.ndarray):
     """Section 3.2 of the method, one piece, one snippet at a time."""
     w, share = literal.weights_of(method), method.config.clip_residual
     e = units(features)
-    found = literal.attention(e, e, part(w, "embed.attend.mix"), heads=4)  # eq. 1
-    x = literal.layer_norm(e + found, part(w, "embed.norm"))
+    found = literal.attention(e, e, part(w, "embed.0.attend.mix"), heads=4)  # eq. 1
+    x = literal.layer_norm(e + found, part(w, "embed.0.norm"))
     words = np.concatenate([units(texts), w["background"]])  # eq. 2
     mask = literal_mask(x, part(w, "masker"), method.config.num_queries)
     kept = [i for i in range(len(x)) if mask[i] > 0.5] or [int(mask.argmax())]
@@ -207,9 +214,9 @@ def test_the_network_is_what_the_equations_say(share: float) -> None:
         np.testing.assert_allclose(out.masks[i], found[2], atol=1e-5)
 
 
-def test_the_losses_are_what_the_equations_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stale, "_SCALE", 5.0)  # at 100 many probabilities are 1 and tie
-    weights = {"mask_weight": 0.5, "dice_weight": 0.7, "complete_weight": 3, "class_weight": 2}
+def test_the_losses_are_what_the_equations_say() -> None:
+    weights = NO_RESIDUAL | {"scale": 5.0}  # at 100 many probabilities are 1 and tie
+    weights |= {"mask_weight": 0.5, "dice_weight": 0.7, "complete_weight": 3, "class_weight": 2}
     method, batch = jolted(make(**weights)).eval(), batch_of(World(num=3))
     terms = {name: value.item() for name, value in method.loss(batch).items()}
     out = outputs(method, batch.features, batch.texts)
@@ -291,6 +298,7 @@ def test_a_share_of_the_gradient_passes_the_threshold() -> None:
 # switches ------------------------------------------------------------------------------------
 
 GRAPH = {
+    "temporal_net=conformer": ({"temporal_net": "conformer"}, {"embed"}),
     "temporal_net=cnn1d": ({"temporal_net": "cnn1d"}, {"embed"}),
     "temporal_net=mstcn": ({"temporal_net": "mstcn"}, {"embed"}),
     "wide": ({"temporal_net": "wide_transformer"}, {"embed"}),
@@ -354,7 +362,8 @@ def test_terms_that_are_not_wanted_are_not_there() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"temporal_net": "cnn1d", "mask_method": "cnn1d"}, {"mask_head": "static"} | NO_TEXT,
+    [{}, {"temporal_net": "conformer"}, {"temporal_net": "cnn1d", "mask_method": "cnn1d"},
+     {"mask_head": "static"} | NO_TEXT,
      {"temporal_net": "wide_transformer", "mask_method": "none"},
      {"temporal_net": "mstcn", "mask_method": "gt"}, {"text_encoder": "finetune"},
      {"context_tokens": 6}, {"text_encoder": "finetune", "context_tokens": 6}],
@@ -384,10 +393,12 @@ def test_the_text_tower_has_its_own_rate() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"clip_residual": 2}, "clip_residual must lie in"), ({"num_queries": 0}, "num_queries 1"),
+    [({"clip_residual": 2}, "clip_residual must lie in"), ({"num_queries": 0}, "num_queries and"),
      ({"straight_through": -1}, "straight_through must lie in"),
-     ({"features": "own"}, "clip_residual must be 0"), ({"text_encoder": "none"}, "give both"),
-     ({"classes": "a"}, "give both"), ({"context_tokens": 5} | NO_TEXT, "context_tokens must"),
+     ({"features": "own"}, "clip_residual must be 0"),
+     ({"temporal_layers": 0}, "temporal_layers 1 or more"),
+     ({"classes": "a"}, "classes are for text_encoder none"),
+     ({"context_tokens": 5} | NO_TEXT, "context_tokens must"),
      ({"mask_method": "maskrcnn"}, "'maskformer'")],
 )  # fmt: skip
 def test_settings_that_make_no_sense(settings: dict, message: str) -> None:
@@ -478,7 +489,9 @@ def test_the_order_of_classes_is_the_order_of_the_answers() -> None:
     torch.testing.assert_close(a.masks, b.masks)
 
 
-@pytest.mark.parametrize("temporal_net", ["transformer", "wide_transformer", "cnn1d", "mstcn"])
+@pytest.mark.parametrize(
+    "temporal_net", ["transformer", "wide_transformer", "conformer", "cnn1d", "mstcn"]
+)
 @pytest.mark.parametrize("t", [1, 7])
 def test_short_pieces(temporal_net: str, t: int) -> None:
     out = outputs(make(temporal_net=temporal_net), *random_input(t=t))
@@ -566,3 +579,10 @@ def test_presets_say_what_the_paper_and_its_code_say() -> None:
     assert (code["num_snippets"], code["num_queries"], code["training"]["lr"]) == (10, 1, 4e-5)
     assert read("thumos14-recommended")["time_axis"] == "window"
     assert "context_tokens" not in read("thumos14-recommended")  # works on every backbone
+
+
+def test_vectors_are_learned_for_the_classes_trained_on() -> None:
+    config = from_table(StaleConfig, SMALL | NO_RESIDUAL | {"text_encoder": "none"}, where="test")
+    known = Stale.prepare(config, ("a", "b"))
+    assert (known.classes, Stale.prepare(known, ("c",)).classes) == (("a", "b"), ("a", "b"))
+    assert Stale.prepare(StaleConfig(), ("a", "b")).classes == ()

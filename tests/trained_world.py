@@ -18,7 +18,8 @@ NUM_CLASSES, NUM_SNIPPETS, SNIPPET_S = 4, 32, 0.5
 WORDS = tuple(f"word {i}" for i in range(NUM_CLASSES))
 SETTINGS: dict[str, dict] = {"contrans": {"heads": 4, "num_layers": 2}}
 """What makes each trained method small."""
-STEPS = 80
+STEPS = {"contrans": 80, "stale": 200}
+"""How long each needs to learn to read."""
 
 
 class World:
@@ -105,7 +106,7 @@ def trained_on_films(name: str):
     method = cls(from_table(cls.Config, settings, where="test"), CosineSpace(), Widths(DIM, DIM))
     optimizer = torch.optim.Adam(method.parameters(), lr=1e-3)
     rng = np.random.default_rng(0)
-    for step in range(STEPS):
+    for step in range(STEPS[name]):
         optimizer.zero_grad()
         sum(method.loss(_films(rng, step)).values()).backward()
         torch.nn.utils.clip_grad_norm_(method.parameters(), 1.0)

@@ -28,6 +28,18 @@ class ConvModule(nn.Module):
         return self.drop(self.mix(inner)).transpose(1, 2)
 
 
+class RefineLocally(nn.Module):
+    """A convolution module with residual and normalisation after it: ``LN(x + Conv(x))``."""
+
+    def __init__(self, width: int, kernel: int, *, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.convolve = ConvModule(width, kernel, dropout=dropout)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        return self.norm(x + self.convolve(x))
+
+
 class _Sum(torch.autograd.Function):
     """The sum over all processes; so is that of its gradients."""
 

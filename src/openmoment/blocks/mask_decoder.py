@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
-from openmoment.postprocess import soft_nms
+from openmoment.postprocess import runs, soft_nms
 from openmoment.types import Detections, SnippetGrid
 
 _STEPS = tuple(round(0.1 + 0.05 * i, 2) for i in range(17))
@@ -30,6 +30,7 @@ class MaskDecoding:
     min_length: float = 1.0  # of a candidate, in snippets
     include_whole_video: bool = False
     label_mode: Literal["snippet", "video"] = "snippet"  # whose class a candidate gets
+    cas_candidates: bool = False  # also where a class's own curve exceeds the thresholds
     nms_sigma: float = 0.3  # of Gaussian Soft-NMS
     nms_per_label: bool = True
     max_out: int = 200
@@ -69,16 +70,20 @@ def decode(
     found = [_stretches(masks, rows, chosen, threshold, how) for threshold in how.mask_thresholds]
     if how.include_whole_video:
         found.append(np.broadcast_to(np.array([0, t]), (len(chosen), 2)))
-    runs = np.concatenate(found) if found else np.zeros((0, 2), dtype=np.int64)
+    spans = np.concatenate(found) if found else np.zeros((0, 2), dtype=np.int64)
     source = np.tile(np.arange(len(chosen)), len(found))
-    is_long = runs[:, 1] - runs[:, 0] >= max(1.0, min(how.min_length, t))
-    runs, source = runs[is_long], source[is_long]
-    scores = scores[source] * _highest(masks, runs, rows[source])
+    is_long = spans[:, 1] - spans[:, 0] >= max(1.0, min(how.min_length, t))
+    spans, source = spans[is_long], source[is_long]
+    scores = scores[source] * _highest(masks, spans, rows[source])
     if confidence is not None:
         sums = np.concatenate([[0.0], np.cumsum(confidence)])
-        means = (sums[runs[:, 1]] - sums[runs[:, 0]]) / (runs[:, 1] - runs[:, 0])
+        means = (sums[spans[:, 1]] - sums[spans[:, 0]]) / (spans[:, 1] - spans[:, 0])
         scores = scores * np.clip(means, 0, 1)
-    return _unique(Candidates(runs, labels[source], scores))
+    by_mask = Candidates(spans, labels[source], scores)
+    if not how.cas_candidates:
+        return _unique(by_mask)
+    own = masks[0] if len(masks) == 1 else np.diagonal(masks)
+    return _unique(_join([by_mask, _from_curves(probabilities, own, how)]))
 
 
 def to_detections(
@@ -155,6 +160,26 @@ def _highest(
     width = padded.shape[1]
     bounds = (rows[:, None] * width + runs).ravel()
     return np.maximum.reduceat(padded.ravel(), bounds)[::2].astype(np.float64)
+
+
+def _from_curves(
+    probabilities: Float[Array, "k t"], mask: Float[Array, " t"], how: MaskDecoding
+) -> Candidates:
+    """Where each class exceeds each threshold; its highest probability times the highest mask."""
+    found: list[Candidates] = []
+    for label, curve in enumerate(probabilities):
+        for threshold in how.mask_thresholds:
+            stretches = runs(curve > threshold)
+            lengths = stretches[:, 1] - stretches[:, 0]
+            stretches = stretches[lengths >= min(how.min_length, len(curve))]
+            rows = np.zeros(len(stretches), dtype=np.int64)
+            best = _highest(curve[None], stretches, rows) * _highest(mask[None], stretches, rows)
+            found.append(Candidates(stretches, np.full(len(stretches), label), best))
+    return _join(found)
+
+
+def _join(parts: Sequence[Candidates]) -> Candidates:
+    return Candidates(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def _unique(found: Candidates) -> Candidates:

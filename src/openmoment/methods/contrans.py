@@ -26,9 +26,8 @@ from openmoment.blocks.losses import balanced_bce, class_cross_entropy, dice
 from openmoment.blocks.mask_decoder import Candidates, decode
 from openmoment.blocks.targets import centreness, run_overlap
 from openmoment.encoders.base import Space
-from openmoment.methods.trained import CLIP_WIDTHS, Trained, TrainedConfig, Widths
+from openmoment.methods.trained import CLIP_SCALE, CLIP_WIDTHS, Trained, TrainedConfig, Widths
 
-_CLIP_SCALE = 100.0
 _LARGEST_SCALE = 100.0
 
 
@@ -229,7 +228,7 @@ class ConTrans(Trained):
         w = self.config.clip_residual
         if w == 0:
             return learned
-        own = _CLIP_SCALE * normalize(words.plain, dim=1) @ f.transpose(1, 2)
+        own = CLIP_SCALE * normalize(words.plain, dim=1) @ f.transpose(1, 2)
         return (1 - w) * learned + w * own
 
     def _masks(self, fused: Float[Tensor, "b t d"]) -> Float[Tensor, "b m t"]:

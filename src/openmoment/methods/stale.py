@@ -9,7 +9,7 @@ t snippets, k classes, c = k + 1 with background, q mask queries, d width.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import ClassVar, Literal, NamedTuple
 
@@ -23,7 +23,7 @@ from torch.nn.functional import normalize
 from openmoment.blocks.attention import Refine, sine_positions
 from openmoment.blocks.batch import Batch, Instances, instances_on
 from openmoment.blocks.context import LearnedContext
-from openmoment.blocks.convolution import ConvStack
+from openmoment.blocks.convolution import ConvStack, RefineLocally
 from openmoment.blocks.instance_masks import DynamicMasks, instance_mask_losses
 from openmoment.blocks.losses import bce, class_cross_entropy
 from openmoment.blocks.mask_decoder import Candidates, decode
@@ -32,6 +32,7 @@ from openmoment.encoders.base import HasTextTower, Space
 from openmoment.errors import ConfigError
 from openmoment.methods.base import Answer
 from openmoment.methods.trained import (
+    CLIP_SCALE,
     CLIP_WIDTHS,
     ParameterGroup,
     Trained,
@@ -40,25 +41,27 @@ from openmoment.methods.trained import (
 )
 from openmoment.types import Annotations, Queries, Snippets
 
-_SCALE = 100.0  # of the cosines of eq. 7
-
 
 @dataclass(frozen=True)
 class StaleConfig(TrainedConfig):
     """The defaults are those of the ``recommended`` presets. Raises ValueError."""
 
-    temporal_net: Literal["transformer", "wide_transformer", "cnn1d", "mstcn"] = "transformer"
+    temporal_net: Literal["transformer", "wide_transformer", "conformer", "cnn1d", "mstcn"] = (
+        "conformer"  # the paper's transformer, and a convolution after it
+    )
+    temporal_layers: int = 3  # of the transformers; 1: paper
     text_encoder: Literal["none", "frozen", "finetune"] = "frozen"
     context_tokens: int = 0  # learned words around a name; 0: the backbone's own prompts
     class_position: Literal["middle", "end"] = "middle"  # of the name among them
     text_lr_scale: float = 0.1  # of the text tower, where it learns
-    classes: tuple[str, ...] = ()  # whose vectors are learned, for text_encoder none
+    classes: tuple[str, ...] = ()  # whose vectors text_encoder none learns; those trained on
     mask_method: Literal["maskformer", "cnn1d", "none", "gt"] = "maskformer"
     num_queries: int = 20  # N_z
     theta_bin: Literal["half", "mean"] = "half"  # foreground is above one half, or the mean
     straight_through: float = 0.01  # share of the gradient that passes L_bin; 1: all of it
     v2l_adaptation: bool = True  # eq. 5-6
-    clip_residual: float = 0.25  # how much the backbone's own similarity counts; 0: paper
+    scale: float = 20.0  # of the cosines of eq. 7; 100: paper, where one wrong softmax drowns all
+    clip_residual: float = 0.5  # how much the backbone's own similarity counts; 0: paper
     mask_head: Literal["dynamic", "static"] = "dynamic"
     gt_masks: bool = False  # decode true instance masks: an oracle
     class_weight: float = 1.0
@@ -69,8 +72,8 @@ class StaleConfig(TrainedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if (self.text_encoder == "none") != bool(self.classes):
-            raise ValueError("text_encoder none learns vectors for the names in classes: give both")
+        if self.classes and self.text_encoder != "none":
+            raise ValueError("classes are for text_encoder none, which learns a vector for each")
         if self.text_encoder == "none" and self.context_tokens:
             raise ValueError("context_tokens must be 0 with text_encoder none")
         for name in ("clip_residual", "straight_through"):
@@ -80,8 +83,10 @@ class StaleConfig(TrainedConfig):
             raise ValueError(
                 "clip_residual must be 0 unless features and texts are the backbone's own"
             )
-        if self.context_tokens < 0 or self.num_queries < 1:
-            raise ValueError("context_tokens must be 0 or more, num_queries 1 or more")
+        if self.context_tokens < 0 or min(self.num_queries, self.temporal_layers) < 1:
+            raise ValueError(
+                "context_tokens must be 0 or more, num_queries and temporal_layers 1 or more"
+            )
 
 
 class Output(NamedTuple):
@@ -163,17 +168,24 @@ class StaticMasks(nn.Module):
         return self.mask(self.see(x.transpose(1, 2)).relu()).transpose(1, 2).sigmoid()
 
 
-def _temporal_network(kind: str, d: int) -> nn.Module:
+def _temporal_network(config: StaleConfig, d: int) -> nn.Module:
     """T of eq. 1."""
-    match kind:
-        case "transformer":
-            return Refine(d, 4, dropout=0.2)
-        case "wide_transformer":
-            return WideRefine(d, 4, attention_dropout=0.1, dropout=0.2)
+    match config.temporal_net:
         case "cnn1d":
             return DilatedConvs(d)
-        case _:
+        case "mstcn":
             return MultiStage(d)
+        case kind:
+            return nn.Sequential(*(_temporal_layer(kind, d) for _ in range(config.temporal_layers)))
+
+
+def _temporal_layer(kind: str, d: int) -> nn.Module:
+    if kind == "wide_transformer":
+        return WideRefine(d, 4, attention_dropout=0.1, dropout=0.2)
+    attend = Refine(d, 4, dropout=0.2)
+    if kind == "transformer":
+        return attend
+    return nn.Sequential(attend, RefineLocally(d, 7, dropout=0.1))
 
 
 def to_foreground(
@@ -204,7 +216,7 @@ class Stale(Trained):
         d = widths.text
         if config.features == "own":
             self.narrow = nn.Conv1d(widths.video, d, 3, padding=1)
-        self.embed = _temporal_network(config.temporal_net, d)
+        self.embed = _temporal_network(config, d)
         reads = config.text_encoder == "finetune" or config.context_tokens > 0
         self.context = _read_by_tower(config, space) if reads else None
         if config.text_encoder == "none":
@@ -223,6 +235,11 @@ class Stale(Trained):
         if config.consistency_weight:
             self.project = nn.Linear(d, d, bias=False)  # a bias alone could make all agree
         self._truth: Iterator[Instances] | None = None
+
+    @classmethod
+    def prepare(cls, config: StaleConfig, names: Sequence[str]) -> StaleConfig:
+        is_closed = config.text_encoder == "none" and not config.classes
+        return replace(config, classes=tuple(names)) if is_closed else config
 
     # network ---------------------------------------------------------------------------------
 
@@ -259,10 +276,11 @@ class Stale(Trained):
         # the whole gradient hides what is not classified yet, and then never shows it again
         gate = kept + self.config.straight_through * (mask - mask.detach())
         gate = gate[..., None]
-        logits = _compare(self._adapt(words, gate * x, ~kept), x, gate)  # eq. 7
+        logits = self.config.scale * _compare(self._adapt(words, gate * x, ~kept), x, gate)  # eq. 7
         w = self.config.clip_residual
         if w:
-            logits = (1 - w) * logits + w * _compare(words.expand(len(e), -1, -1), e, gate)
+            own = CLIP_SCALE * _compare(words.expand(len(e), -1, -1), e, gate)
+            logits = (1 - w) * logits + w * own
         return Output(logits, self.mask(x), mask)  # eq. 8
 
     def _enter(self, features: Float[Tensor, "b t d_in"]) -> Float[Tensor, "b t d"]:
@@ -386,13 +404,13 @@ def _read_by_tower(config: StaleConfig, space: Space) -> LearnedContext:
 def _compare(
     words: Float[Tensor, "b c d"], x: Float[Tensor, "b t d"], gate: Float[Tensor, "b t 1"]
 ) -> Float[Tensor, "b c t"]:
-    """Scaled cosines of words and snippets.
+    """Cosines of words and snippets.
 
     A masked snippet is taken for the background's embedding, which learns nothing from that.
     """
     directions = normalize(words, dim=2)
     shown = gate * normalize(x, dim=2) + (1 - gate) * directions[:, -1:].detach()
-    return _SCALE * directions @ normalize(shown, dim=2).transpose(1, 2)
+    return directions @ normalize(shown, dim=2).transpose(1, 2)
 
 
 def _weighted_mean(

@@ -37,6 +37,8 @@ class Widths(NamedTuple):
 
 CLIP_WIDTHS = Widths(512, 512)
 """Of the joint space of CLIP ViT-B."""
+CLIP_SCALE = 100.0
+"""By which CLIP multiplies its cosines."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,11 @@ class Trained(nn.Module):
     def read_texts(self, names: Sequence[str], texts: Float[Tensor, "k d"]) -> Any:
         """What of the network depends on the words alone: done once for all pieces."""
         return texts
+
+    @classmethod
+    def prepare(cls, config: Any, names: Sequence[str]) -> Any:
+        """The settings, with what they have to know of the classes to be trained on: nothing."""
+        return config
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """All that learns, by how fast it learns."""

@@ -224,7 +224,7 @@ def _make(
     points = row if settings.features == "own" else space.project_video(row)
     widths = Widths(points.shape[1], space.project_text(queries.embeddings).shape[1])
     torch.manual_seed(plan.config.seed)
-    return cls(settings, space, widths)
+    return cls(cls.prepare(settings, queries.names), space, widths)
 
 
 class AlikeFiles:
