@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -241,6 +242,18 @@ def test_one_process_normalises_as_torch_does() -> None:
 # masks to segments ---------------------------------------------------------------------------
 
 
+def literal_curves(p: np.ndarray, own: list[float], how: MaskDecoding) -> dict[tuple, float]:
+    """Every stretch of every class above every threshold that cannot be made longer."""
+    t, found = p.shape[1], {}
+    for k, threshold in product(range(len(p)), how.mask_thresholds):
+        above = [False, *(p[k] > threshold), False]
+        for first, last in combinations(range(t + 1), 2):
+            is_whole = all(above[first + 1 : last + 1]) and not (above[first] or above[last + 1])
+            if is_whole and last - first >= min(how.min_length, t):
+                found[first, last, k] = p[k][first:last].max() * max(own[first:last])
+    return found
+
+
 def literal_candidates(p: np.ndarray, masks: np.ndarray, how: MaskDecoding) -> dict[tuple, float]:
     """Section 3.5, one snippet and one threshold at a time: run and class to score."""
     t = p.shape[1]
@@ -271,18 +284,10 @@ def literal_candidates(p: np.ndarray, masks: np.ndarray, how: MaskDecoding) -> d
             if last - first >= max(1, min(how.min_length, t)):
                 key = (first, last, label[i])
                 found[key] = max(found.get(key, 0), worth[i] * mask[first:last].max())
-    own = [masks[0][i] if len(masks) == 1 else masks[i][i] for i in range(t)]
-    for k in range(len(p)) if how.cas_candidates else []:
-        for threshold in how.mask_thresholds:
-            for first in range(t):
-                for last in range(first + 1, t + 1):
-                    inside = all(p[k][first:last] > threshold)
-                    is_whole = (first == 0 or p[k][first - 1] <= threshold) and (
-                        last == t or p[k][last] <= threshold
-                    )
-                    if inside and is_whole and last - first >= min(how.min_length, t):
-                        worth_it = p[k][first:last].max() * max(own[first:last])
-                        found[first, last, k] = max(found.get((first, last, k), 0), worth_it)
+    if how.cas_candidates:
+        own = [masks[0][i] if len(masks) == 1 else masks[i][i] for i in range(t)]
+        for key, score in literal_curves(p, own, how).items():
+            found[key] = max(found.get(key, 0), score)
     return found
 
 

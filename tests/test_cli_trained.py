@@ -182,6 +182,9 @@ def test_a_table_is_run_row_by_row_and_kept(
     ours = [row["ours"] for row in json.loads(again.stdout)["rows"]]
     assert ours[3] == {} and ours[1] != ours[2]
     assert (tmp_path / "runs" / "preset" / "split_0" / "card.json").stat().st_mtime_ns == before
+    other = refusal(*command, "overlap=0.2")
+    assert "cannot go on otherwise than begun: overlap was 0.5, now 0.2" in other
+    assert "needs unseen classes" in refusal(*command, "--setting", "all")
     assert "Known: 9" in refusal(*[4 if word == 9 else word for word in command])
 
 

@@ -18,10 +18,10 @@ from openmoment.evaluation.result import Result, read_result, write_result
 from openmoment.experiment import Advance, Checkpoints, SnippetSource, run
 from openmoment.methods import METHODS
 from openmoment.pipeline import Pipeline, load_pipeline
-from openmoment.training.card import is_finished, split_folder
+from openmoment.training.card import split_folder
 from openmoment.training.loop import Heard
 from openmoment.training.processes import Processes
-from openmoment.training.run import Plan, class_splits, train_split
+from openmoment.training.run import Plan, class_splits, is_done, train_split
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,13 @@ class Ablation:
     ) -> Result:
         folder = self.out / row.folder
         asked = "".join(f",{name}={value}" for name, value in row.asked.items())
-        kept = folder / f"result{asked}"
-        if (kept / "result.json").is_file():
-            return read_result(kept)
         plan = replace(self.plan, settings={**self.plan.settings, **row.settings})
         self._train(plan, folder, hear)
+        kept = folder / f"result{asked}"
+        if (kept / "result.json").is_file():
+            result = read_result(kept)
+            if result.card.splits == self.protocol.splits:
+                return result
 
         def load(path: Path) -> Pipeline:
             settings = {**METHODS[plan.method].RANKING, **row.asked}
@@ -130,7 +132,7 @@ class Ablation:
             if split.name not in self.protocol.parts:
                 continue
             part = split_folder(folder, split.name)
-            if is_finished(part):
+            if is_done(plan, split, part):
                 continue
             part.mkdir(parents=True, exist_ok=True)
             label = f"{folder.name}, split {split.name}"

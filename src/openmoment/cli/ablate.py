@@ -64,13 +64,16 @@ def ablate_verb(
     from openmoment.config import parse_assignments
     from openmoment.datasets import load_dataset
     from openmoment.encoders import load_encoder
-    from openmoment.evaluation.protocol import Protocol
+    from openmoment.errors import ConfigError
+    from openmoment.evaluation.protocol import ALL_CLASSES, Protocol
     from openmoment.evaluation.result import AVERAGE
     from openmoment.evaluation.tables import percent, printed_metrics, render
     from openmoment.training.processes import start_processes
     from openmoment.training.run import make_plan
 
     rows = ablation_rows(method, table)
+    if setting == ALL_CLASSES:
+        raise ConfigError("--setting: an ablation needs unseen classes: 75-25 or 50-50.")
     data = load_dataset(dataset, root)
     protocol = Protocol(data, setting, list_numbers(splits))
     plan = make_plan(

@@ -77,9 +77,15 @@ def train_verb(
     from openmoment.datasets import load_dataset
     from openmoment.encoders import load_encoder
     from openmoment.extras import require
-    from openmoment.training.card import is_finished, split_folder
+    from openmoment.training.card import split_folder
     from openmoment.training.processes import start_processes
-    from openmoment.training.run import class_splits, make_plan, prepare_folder, train_split
+    from openmoment.training.run import (
+        class_splits,
+        is_done,
+        make_plan,
+        prepare_folder,
+        train_split,
+    )
 
     require("tomli_w", extra="train")
     data = load_dataset(dataset, root, exclude=exclude)
@@ -102,7 +108,7 @@ def train_verb(
     for one in splits:
         folder = out if len(splits) == 1 else split_folder(out, one.name)
         label = method if len(splits) == 1 else f"{method}, split {one.name}"
-        if is_finished(folder):
+        if is_done(plan, one, folder):
             say(f"{label}: finished already.")
             continue
         folder.mkdir(exist_ok=True)

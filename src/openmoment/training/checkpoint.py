@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -51,8 +51,8 @@ _METHOD, _OPTIMIZER = "method.", "optimizer."
 
 def write_checkpoint(method: Trained, card: TrainingCard, folder: Path) -> None:
     """Write weights, then the card; then the state of the run is not needed any more."""
-    with atomic_write(folder / MODEL) as temporary:
-        save_file(_tensors_of(method), temporary)
+    with atomic_write(folder / MODEL) as temporary:  # save_file would let the owner alone read it
+        temporary.write_bytes(save(_tensors_of(method)))
     write_card(card, folder)
     shutil.rmtree(folder / STATE.parent, ignore_errors=True)
 
@@ -167,15 +167,18 @@ def restore_state(
     return done
 
 
-def require_same_config(name: str, method: Trained, config: TrainConfig, folder: Path) -> None:
-    """Refuse to go on with other settings. Raises TrainingError, which names the difference."""
+def require_same_config(name: str, own: object, config: TrainConfig, folder: Path) -> None:
+    """Refuse to go on with other settings, the method's ``own`` or training's.
+
+    Raises TrainingError, which names the difference.
+    """
     if not (folder / CONFIG).is_file():
         return
     before, settings, training = read_config(folder)
     where = str(folder / CONFIG)
     found = [f"method was {before}, now {name}"] if before != name else []
     if not found:
-        found += differences(method.config, from_table(type(method.config), settings, where=where))
+        found += differences(own, from_table(type(own), settings, where=where))
         found += differences(config, from_table(TrainConfig, training, where=where))
     _refuse(found, folder)
 

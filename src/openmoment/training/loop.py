@@ -87,7 +87,7 @@ def train(
     card = replace(card, epochs=config.epochs, seed=config.seed, num_processes=num)
     method.to(processes.device).train()
     optimizer = make_optimizer(method, config)
-    require_same_config(card.method, method, config, out)
+    require_same_config(card.method, method.config, config, out)
     done = restore_state(method, optimizer, card, out)
     network, optimizer = processes.prepare(method, optimizer)
     scaler = restored_scaler(processes, done)

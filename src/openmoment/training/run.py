@@ -19,8 +19,8 @@ from openmoment.experiment import FeatureFolder
 from openmoment.methods import METHODS, preset_settings, presets, training_settings
 from openmoment.methods.trained import Trained, Widths
 from openmoment.pipeline import encode_queries
-from openmoment.training.card import TrainingCard, split_folder
-from openmoment.training.checkpoint import CONFIG
+from openmoment.training.card import TrainingCard, is_finished, split_folder
+from openmoment.training.checkpoint import CONFIG, require_same_config
 from openmoment.training.config import TrainConfig, divide_settings
 from openmoment.training.data import Advance, TrainingData
 from openmoment.training.loop import Hear, train
@@ -140,6 +140,17 @@ def prepare_folder(out: Path, *, resume: bool) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OpenMomentError(f"{out}: cannot be a folder ({error.strerror}).") from error
+
+
+def is_done(plan: Plan, split: ClassSplit, folder: Path) -> bool:
+    """Whether the folder holds this training, finished. Raises TrainingError for another one."""
+    if not is_finished(folder):
+        return False
+    cls = trainable(plan.method)
+    own = from_table(cls.Config, plan.settings, where=f"method {plan.method}")
+    own = cls.prepare(own, [prompt_name(name) for name in split.seen])
+    require_same_config(plan.method, own, plan.config, folder)
+    return True
 
 
 def train_split(
