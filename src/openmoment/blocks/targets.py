@@ -21,11 +21,11 @@ def centreness(batch: Batch) -> Float[Tensor, "b t"]:
 
 
 def _centreness(instances: Instances, t: int) -> Float[Tensor, " t"]:
-    centres = torch.arange(t) + 0.5
+    centres = torch.arange(t, device=instances.positions.device) + 0.5
     left = (centres - instances.positions[:, :1]).clamp(min=0)
     right = (instances.positions[:, 1:] - centres).clamp(min=0)
     near = torch.minimum(left, right) / torch.maximum(left, right).clamp(min=1e-6)
-    padded = torch.cat([near.sqrt() * instances.masks, torch.zeros(1, t)])
+    padded = torch.cat([near.sqrt() * instances.masks, near.new_zeros(1, t)])
     return padded.amax(dim=0)
 
 
@@ -35,7 +35,8 @@ def run_overlap(batch: Batch, masks: Float[Tensor, "b m t"]) -> Float[Tensor, "b
     0 where the snippet is in no run or no instance. No gradient.
     """
     found = torch.zeros(batch.features.shape[:2])
-    for row, instances, mask in zip(found, batch.instances, masks, strict=True):
+    for row, known, mask in zip(found, batch.instances, masks.cpu(), strict=True):
+        instances = Instances(*(part.cpu() for part in known))
         for i, part in enumerate(mask):
             inside = torch.ones(len(row), dtype=torch.bool)
             if len(mask) > 1:  # each snippet's own mask answers for it alone
@@ -45,7 +46,7 @@ def run_overlap(batch: Batch, masks: Float[Tensor, "b m t"]) -> Float[Tensor, "b
 
 
 def _add_overlaps(row: Tensor, instances: Instances, above: Tensor, inside: Tensor) -> None:
-    for run in runs(above.cpu().numpy()):
+    for run in runs(above.numpy()):
         for mask, position in zip(instances.masks, instances.positions.numpy(), strict=True):
             tiou = float(paired_tiou(run.astype(float), position.astype(float)))
             shared = mask & inside
