@@ -7,10 +7,14 @@ import typer
 
 from openmoment.cli.console import (
     EVERY_SPLIT,
+    AllowMissing,
     Backbone,
+    DatasetName,
     Device,
+    FeatureFiles,
     Json,
     Preset,
+    Root,
     list_numbers,
     print_json,
     progress_bar,
@@ -26,9 +30,9 @@ if TYPE_CHECKING:
 def ablate_verb(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="contrans or stale.")],
     table: Annotated[str, typer.Option(metavar="NUMBER", help="Of the method's paper.")],
-    dataset: Annotated[str, typer.Option(metavar="NAME", help="openmoment datasets list.")],
-    root: Annotated[Path, typer.Option(metavar="DIR", help="Where its annotations are.")],
-    features: Annotated[Path, typer.Option(metavar="DIR", help="Feature files of its videos.")],
+    dataset: DatasetName,
+    root: Root,
+    features: FeatureFiles,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where every row's runs go.")],
     given: Annotated[
         list[str] | None,
@@ -47,9 +51,7 @@ def ablate_verb(
     backbone: Backbone = "auto",
     preset: Preset = None,
     device: Device = "cpu",
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Leave out videos without features.")
-    ] = False,
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
     """Run the rows of a paper's ablation table, and print them beside the paper's.

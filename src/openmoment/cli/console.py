@@ -44,6 +44,12 @@ CheckpointPath = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="A trained method: what openmoment train left."),
 ]
+DatasetName = Annotated[str, typer.Option(metavar="NAME", help="openmoment datasets list.")]
+Root = Annotated[Path, typer.Option(metavar="DIR", help="Where its annotations are.")]
+FeatureFiles = Annotated[Path, typer.Option(metavar="DIR", help="Feature files of its videos.")]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Leave out videos without features.")
+]
 UnseenNames = Annotated[
     str | None,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmoment.cli.console import INPUT_FAULT, Json, print_json, say, verb
+from openmoment.cli.console import INPUT_FAULT, Json, Root, print_json, say, verb
 from openmoment.cli.synthesize import synthesize_verb
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def list_verb(as_json: Json = False) -> None:
 @verb
 def check_verb(
     name: Annotated[str, typer.Argument(metavar="NAME", help="openmoment datasets list.")],
-    root: Annotated[Path, typer.Option(metavar="DIR", help="Where its annotations are.")],
+    root: Root,
     annotations: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Which file, where there are several.")
     ] = None,
@@ -107,7 +107,7 @@ def splits_verb(
 @verb
 def queries_verb(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset of moment retrieval.")],
-    root: Annotated[Path, typer.Option(metavar="DIR", help="Where its annotations are.")],
+    root: Root,
     out: Annotated[Path, typer.Option(metavar="FILE.jsonl", help="What to write.")],
     subset: Annotated[
         str | None, typer.Option(metavar="NAME", help="By default the one that papers test on.")

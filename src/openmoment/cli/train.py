@@ -9,8 +9,12 @@ import typer
 
 from openmoment.cli.console import (
     Advance,
+    AllowMissing,
     Backbone,
+    DatasetName,
+    FeatureFiles,
     Preset,
+    Root,
     UnseenNames,
     list_names,
     progress_bar,
@@ -26,9 +30,9 @@ if TYPE_CHECKING:
 @verb
 def train_verb(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="openmoment models.")],
-    dataset: Annotated[str, typer.Option(metavar="NAME", help="openmoment datasets list.")],
-    root: Annotated[Path, typer.Option(metavar="DIR", help="Where its annotations are.")],
-    features: Annotated[Path, typer.Option(metavar="DIR", help="Feature files of its videos.")],
+    dataset: DatasetName,
+    root: Root,
+    features: FeatureFiles,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the checkpoint goes.")],
     given: Annotated[
         list[str] | None,
@@ -60,9 +64,7 @@ def train_verb(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Log for TensorBoard too.")
     ] = False,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Leave out videos without features.")
-    ] = False,
+    allow_missing: AllowMissing = False,
 ) -> None:
     """Train METHOD on the seen classes of a dataset, into a checkpoint.
 

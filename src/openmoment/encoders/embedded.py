@@ -26,6 +26,7 @@ from safetensors.numpy import load
 
 from openmoment.encoders.base import Calibration, Progress, Towers
 from openmoment.encoders.frames import centre_crop, encode_file
+from openmoment.encoders.projected import unit
 from openmoment.errors import MissingWeightsError
 from openmoment.types import Recipe, Snippets
 
@@ -103,13 +104,13 @@ class ClassSpace(SentenceSide):
         length of w takes that away. Chosen on real video: docs/benchmarks.md.
         """
         lengths = np.linalg.norm(self.class_weights(embeddings), axis=1)
-        cosine = embeddings @ _unit(features @ self.class_texts).T
+        cosine = embeddings @ unit(features @ self.class_texts).T
         logits = self.logits(features, embeddings)
         return logits - np.log(lengths)[:, None] + _CONSE_WEIGHT * cosine
 
     def project_video(self, features: Float[Array, "t c"]) -> Float[Array, "t d"]:
         """ConSE's points in the text space."""
-        return _unit(features @ self.class_texts)
+        return unit(features @ self.class_texts)
 
     def project_text(self, embeddings: Float[Array, "k d"]) -> Float[Array, "k d"]:
         return embeddings
@@ -170,8 +171,8 @@ class Embedded:
     ) -> Float[Array, "k d"]:
         texts = [t.format(name) for name in names for t in templates or TEMPLATES]
         prompts = self._text_net.encode(texts).reshape(len(names), -1, self.dim)
-        centred = _unit(prompts.mean(axis=1)) - _load_space()["mean_action"].astype(np.float32)
-        return _unit(centred)
+        centred = unit(prompts.mean(axis=1)) - _load_space()["mean_action"].astype(np.float32)
+        return unit(centred)
 
     def encode_pictures(self, pictures: list[UInt8[Array, "h w 3"]]) -> Float[Array, "b 1000"]:
         """Class probabilities, softened; pictures have `IMAGE_SIDE` as their shorter side."""
@@ -244,7 +245,3 @@ def _load_space() -> dict[str, Array]:
 def _softmax(logits: Float[Array, "n c"]) -> Float[Array, "n c"]:
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
-
-
-def _unit(vectors: Float[Array, "n d"]) -> Float[Array, "n d"]:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)

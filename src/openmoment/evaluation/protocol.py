@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -80,23 +80,19 @@ class Protocol:
             part = zero_shot(self.dataset, names, rule=self.rule, eval_subset=self.evaluated)
             return {ALL_CLASSES: part}
         if self.unseen:
-            part = zero_shot(
-                self.dataset,
-                self.unseen,
-                rule=self.rule,
-                eval_subset=self.evaluated,
-                generalized=self.generalized,
-            )
-            return {OWN_CLASSES: part}
+            unseen = {OWN_CLASSES: self.unseen}
+        else:
+            split_of = partial(Split, self.dataset.name, self.setting)
+            unseen = {str(index): split_of(index).unseen for index in self.splits}
         return {
-            str(index): zero_shot(
+            name: zero_shot(
                 self.dataset,
-                Split(self.dataset.name, self.setting, index).unseen,
+                names,
                 rule=self.rule,
                 eval_subset=self.evaluated,
                 generalized=self.generalized,
             )
-            for index in self.splits
+            for name, names in unseen.items()
         }
 
     def card(self, **made: object) -> Card:
