@@ -21,7 +21,7 @@ from openmoment.blocks.losses import bce, class_cross_entropy
 from openmoment.blocks.mask_decoder import Candidates, decode
 from openmoment.config import from_table, parse_assignments
 from openmoment.methods import METHODS
-from openmoment.methods.trained import ParameterGroup, Trained, TrainedConfig, Widths
+from openmoment.methods.trained import MaskedConfig, ParameterGroup, Trained, Widths
 from openmoment.training.card import TrainingCard
 from openmoment.training.config import TrainConfig, divide_settings
 from openmoment.training.data import TrainingData
@@ -32,7 +32,7 @@ TRAINING = {"lr": 1e-2, "epochs": 6, "checkpoint_steps": 3, "seed": 1}
 
 
 @dataclass(frozen=True)
-class TinyConfig(TrainedConfig):
+class TinyConfig(MaskedConfig):
     length: int = 16
     dropout: float = 0.1
     pause_s: float = 0.0  # of a step

@@ -21,6 +21,9 @@ from openmoment.methods.base import Answer, Answers, Explained, Explains, HasCur
 from openmoment.postprocess import clip_to
 from openmoment.types import Captioned, Detections, Origin, Queries, Recipe, Snippets
 
+AS_IT_IS = "{}"
+"""The template of a sentence that needs no words around it."""
+
 
 @dataclass(frozen=True)
 class Pipeline:
@@ -31,6 +34,8 @@ class Pipeline:
     method_name: str
     fps: float
     cache: Cache | None
+    templates: tuple[str, ...] = ()
+    """Sentences that words are put into; none: the method's, or the backbone's."""
 
     def snippets(self, video: Path, *, progress: Progress | None = None) -> Snippets:
         """The video's features, from the cache if they are there. Raises VideoError."""
@@ -53,19 +58,14 @@ class Pipeline:
 
     def queries(self, names: Sequence[str]) -> Queries:
         """Encode the words to look for, as `tidy_names` gives them. Raises QueryError."""
-        return encode_queries(names, self.encoder, self.cache)
+        templates = self.templates or method_templates(self.method)
+        return encode_queries(names, self.encoder, self.cache, templates=templates)
 
     def captioned(self, snippets: Snippets, captions: Captions) -> Snippets:
         """The snippets with their captions, which the text tower embeds as they are."""
         if not len(captions):
             return snippets
-        key = f"{self.encoder.fingerprint} as it is"
-        texts = captions.texts
-
-        def encode(names: Sequence[str]) -> Float[Array, "k d"]:
-            return self.encoder.encode_text(names, templates=("{}",))
-
-        vectors = self.cache.texts(key, texts, encode) if self.cache else encode(texts)
+        vectors = encode_with(AS_IT_IS, captions.texts, self.encoder, self.cache)
         projected = self.encoder.space.project_text(vectors)
         return replace(snippets, captions=Captioned(captions.times_s, projected))
 
@@ -143,13 +143,45 @@ def reads_other_features(method: Method) -> bool:
     return getattr(method.config, "features", "joint") == "own"
 
 
-def encode_queries(names: Sequence[str], encoder: Encoder, cache: Cache | None) -> Queries:
-    """Names and background in an encoder's space. Raises QueryError."""
+def method_templates(method: Method) -> tuple[str, ...]:
+    """The sentences that a method reads names in; none for those that leave it to the backbone."""
+    return getattr(method, "templates", ())
+
+
+def encode_queries(
+    names: Sequence[str],
+    encoder: Encoder,
+    cache: Cache | None,
+    *,
+    templates: Sequence[str] = (),
+) -> Queries:
+    """Names and background in an encoder's space, in ``templates`` or in the encoder's own.
+
+    Raises QueryError.
+    """
     tidy = tidy_names(names)
     texts = [*tidy, *BACKGROUND]
-    encode = encoder.encode_text
-    vectors = cache.texts(encoder.fingerprint, texts, encode) if cache else encode(texts)
-    return Queries(tidy, vectors[: len(tidy)], vectors[len(tidy) :])
+    if not templates:
+        encode = encoder.encode_text
+        vectors = cache.texts(encoder.fingerprint, texts, encode) if cache else encode(texts)
+        return Queries(tidy, vectors[: len(tidy)], vectors[len(tidy) :])
+    variants = np.stack([encode_with(t, texts, encoder, cache) for t in templates], axis=1)
+    vectors = variants.mean(axis=1)
+    return Queries(tidy, vectors[: len(tidy)], vectors[len(tidy) :], variants[: len(tidy)])
+
+
+def encode_with(
+    template: str, texts: Sequence[str], encoder: Encoder, cache: Cache | None
+) -> Float[Array, "k d"]:
+    """Texts put into one sentence, as the encoder embeds it."""
+
+    def encode(names: Sequence[str]) -> Float[Array, "k d"]:
+        return encoder.encode_text(names, templates=(template,))
+
+    if cache is None:
+        return encode(texts)
+    told = "as it is" if template == AS_IT_IS else template
+    return cache.texts(f"{encoder.fingerprint} {told}", texts, encode)
 
 
 def tidy_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -137,12 +137,14 @@ class Snippets:
 class Queries:
     """What the user asks for, and its embeddings in the encoder's joint space.
 
-    ``background`` are embeddings of generic prompts that a query has to beat.
+    ``background`` are embeddings of generic prompts that a query has to beat; ``variants`` those
+    of each query in every sentence that a method asked for, whose mean ``embeddings`` then are.
     """
 
     names: tuple[str, ...]
     embeddings: Float[Array, "k d"]
     background: Float[Array, "m d"]
+    variants: Float[Array, "k p d"] | None = None
 
     def __post_init__(self) -> None:
         if not self.names:

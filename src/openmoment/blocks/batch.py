@@ -32,12 +32,14 @@ class Batch:
     """Pieces of videos with their instances, and the classes that they may be of."""
 
     features: Float[Tensor, "b t d_in"]
-    texts: Float[Tensor, "k d"]
-    """The classes' embeddings in the joint space."""
+    texts: Float[Tensor, "k *p d"]
+    """The classes' embeddings in the joint space; of each in p sentences, for some methods."""
     names: tuple[str, ...]
     instances: tuple[Instances, ...]
     videos: tuple[str, ...]
     """Where the pieces are from, for messages."""
+    valid: Bool[Tensor, "b t"] | None = None
+    """False where a shorter piece is padded; None when all are of one length."""
 
     def __len__(self) -> int:
         return len(self.features)

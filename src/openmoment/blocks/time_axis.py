@@ -1,7 +1,8 @@
 """A trained method's own time axis: a whole video rescaled to T snippets, or windows of T.
 
-Every piece has exactly T snippets, so nothing is ever padded: a video shorter than a window is
-stretched to fill one. All of it is NumPy, in seconds; a snippet is `SnippetGrid`'s.
+A piece has T snippets: a video shorter than a window is stretched to fill one, or, for methods
+that mask what is padded, keeps its length. All of it is NumPy, in seconds; a snippet is
+`SnippetGrid`'s.
 
 Axes: t snippets of a piece, s snippets of the video, d width, n instances.
 """
@@ -31,12 +32,14 @@ class TimeAxis:
     length: int = 256
     fps: float = 0.0
     overlap: float = 0.5
+    stretch: bool = True  # a video that is shorter than a window
 
     def pieces(self, grid: SnippetGrid) -> list[SnippetGrid]:
         """The grids of all pieces, which together cover ``grid``."""
         num = self._num_snippets(grid)
         if num <= self.length:
-            return [SnippetGrid.uniform(self.length, start_s=grid.start_s, end_s=grid.end_s)]
+            t = self.length if self.stretch else num
+            return [SnippetGrid.uniform(t, start_s=grid.start_s, end_s=grid.end_s)]
         hop = max(1, round(self.length * (1 - self.overlap)))
         starts = [*range(0, num - self.length, hop), num - self.length]
         return [self._window(grid, start, num) for start in starts]

@@ -26,13 +26,13 @@ from openmoment.blocks.losses import balanced_bce, class_cross_entropy, dice
 from openmoment.blocks.mask_decoder import Candidates, decode
 from openmoment.blocks.targets import centreness, run_overlap
 from openmoment.encoders.base import Space
-from openmoment.methods.trained import CLIP_SCALE, CLIP_WIDTHS, Trained, TrainedConfig, Widths
+from openmoment.methods.trained import CLIP_SCALE, CLIP_WIDTHS, MaskedConfig, Trained, Widths
 
 _LARGEST_SCALE = 100.0
 
 
 @dataclass(frozen=True)
-class ConTransConfig(TrainedConfig):
+class ConTransConfig(MaskedConfig):
     """The defaults are those of the ``recommended`` presets. Raises ValueError."""
 
     num_layers: int = 4  # E

@@ -34,16 +34,16 @@ from openmoment.methods.base import Answer
 from openmoment.methods.trained import (
     CLIP_SCALE,
     CLIP_WIDTHS,
+    MaskedConfig,
     ParameterGroup,
     Trained,
-    TrainedConfig,
     Widths,
 )
 from openmoment.types import Annotations, Queries, Snippets
 
 
 @dataclass(frozen=True)
-class StaleConfig(TrainedConfig):
+class StaleConfig(MaskedConfig):
     """The defaults are those of the ``recommended`` presets. Raises ValueError."""
 
     temporal_net: Literal["transformer", "wide_transformer", "conformer", "cnn1d", "mstcn"] = (

@@ -17,7 +17,7 @@ from numpy import ndarray as Array
 from torch import Tensor, nn
 
 from openmoment.blocks.batch import Batch
-from openmoment.blocks.mask_decoder import Candidates, MaskDecoding, to_detections
+from openmoment.blocks.mask_decoder import MaskDecoding, to_detections
 from openmoment.blocks.time_axis import Kind, TimeAxis, resample
 from openmoment.config import from_table, to_table
 from openmoment.encoders.base import Space
@@ -42,8 +42,8 @@ CLIP_SCALE = 100.0
 
 
 @dataclass(frozen=True)
-class TrainedConfig(MaskDecoding):
-    """What all trained detectors can be told, besides how masks are decoded."""
+class TrainedConfig:
+    """What all trained detectors can be told, besides how they decode."""
 
     time_axis: Kind = "rescale"
     length: int = 256  # T: snippets of a piece
@@ -54,6 +54,11 @@ class TrainedConfig(MaskDecoding):
     @property
     def axis(self) -> TimeAxis:
         return TimeAxis(self.time_axis, self.length, self.window_fps, self.overlap)
+
+
+@dataclass(frozen=True)
+class MaskedConfig(MaskDecoding, TrainedConfig):
+    """Of detectors whose segments come from masks."""
 
 
 class ParameterGroup(NamedTuple):
@@ -69,8 +74,10 @@ class Trained(nn.Module):
     No parameter's shape depends on the number of classes.
     """
 
-    Config: ClassVar[type] = TrainedConfig
+    Config: ClassVar[type] = MaskedConfig
     RANKING: ClassVar[Mapping[str, object]] = {"min_score": 0.0}
+    DECODING: ClassVar[type] = MaskDecoding
+    """The part of its settings that says how it decodes: a checkpoint may be asked with others."""
     AFTER_TRAINING: ClassVar[frozenset[str]] = frozenset()
     """Settings of its own, besides those of decoding, that a checkpoint may be asked with."""
     config: Any
@@ -90,15 +97,30 @@ class Trained(nn.Module):
     @abstractmethod
     def candidates(
         self, features: Float[Tensor, "b t d"], texts: Any
-    ) -> Iterator[tuple[Float[Array, "k t"], Candidates]]:
+    ) -> Iterator[tuple[Float[Array, "k t"], Any]]:
         """For each piece, a score per class and snippet, and its candidates.
 
         ``texts`` is what `read_texts` gave.
         """
 
-    def read_texts(self, names: Sequence[str], texts: Float[Tensor, "k d"]) -> Any:
+    def to_detections(
+        self, pieces: Sequence[tuple[SnippetGrid, Any]], names: Sequence[str]
+    ) -> Detections:
+        """The candidates of all pieces in seconds, and what is left of them."""
+        return to_detections(pieces, names, self.config)
+
+    def read_texts(self, names: Sequence[str], texts: Float[Tensor, "k *p d"]) -> Any:
         """What of the network depends on the words alone: done once for all pieces."""
         return texts
+
+    @classmethod
+    def templates_of(cls, config: Any) -> tuple[str, ...]:
+        """Sentences for names, each with ``{}``, that it reads one by one; none: the backbone's."""
+        return ()
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        return self.templates_of(self.config)
 
     @classmethod
     def prepare(cls, config: Any, names: Sequence[str]) -> Any:
@@ -111,7 +133,7 @@ class Trained(nn.Module):
 
     def told(self, settings: Mapping[str, object]) -> "Trained":
         """The same weights, asked with other settings of decoding. Raises ConfigError."""
-        free = {field.name for field in fields(MaskDecoding)} | self.AFTER_TRAINING
+        free = {field.name for field in fields(self.DECODING)} | self.AFTER_TRAINING
         free |= {"time_axis", "window_fps", "overlap"}
         for name in settings:
             if name in to_table(self.config) and name not in free:
@@ -135,9 +157,13 @@ class Trained(nn.Module):
             )
         return points.astype(np.float32)
 
-    def to_texts(self, embeddings: Float[Array, "k d_txt"]) -> Float[Array, "k d"]:
-        """Embeddings of names as the network takes them."""
-        return self.space.project_text(embeddings).astype(np.float32)
+    def to_texts(self, queries: Queries) -> Float[Array, "k *p d"]:
+        """Embeddings of names as the network takes them, of its own templates where it has some."""
+        if queries.variants is None:
+            return self.space.project_text(queries.embeddings).astype(np.float32)
+        k, p = queries.variants.shape[:2]
+        rows = self.space.project_text(queries.variants.reshape(k * p, -1))
+        return rows.reshape(k, p, -1).astype(np.float32)
 
     def localize(self, snippets: Snippets, queries: Queries) -> Detections:
         return self.answer(snippets, queries).detections
@@ -158,10 +184,10 @@ class Trained(nn.Module):
             self.train(was_training)
 
     def _answer(self, snippets: Snippets, queries: Queries) -> Answer:
-        texts = self._tensor(self.to_texts(queries.embeddings))
+        texts = self._tensor(self.to_texts(queries))
         words = self.read_texts(queries.names, texts)
         grids = self.config.axis.pieces(snippets.grid)
-        found: list[tuple[SnippetGrid, Candidates]] = []
+        found: list[tuple[SnippetGrid, Any]] = []
         curves = np.zeros((len(queries), len(snippets)))
         for start in range(0, len(grids), _AT_ONCE):
             part = grids[start : start + _AT_ONCE]
@@ -171,7 +197,7 @@ class Trained(nn.Module):
             for grid, (scores, candidates) in pieces:
                 found.append((grid, candidates))
                 _spread(scores, grid, curves, snippets.grid)
-        return Answer(to_detections(found, queries.names, self.config), curves)
+        return Answer(self.to_detections(found, queries.names), curves)
 
     def _tensor(self, values: Array) -> Tensor:
         device = next(self.parameters()).device

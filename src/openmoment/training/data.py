@@ -14,8 +14,10 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
+from torch import Tensor
+from torch.nn.functional import pad
 
 from openmoment.blocks.batch import Batch, Instances, instances_on
 from openmoment.blocks.time_axis import resample
@@ -70,7 +72,7 @@ class TrainingData:
     ) -> None:
         self._load, self._method, self._seed = load, method, seed
         self._names = queries.names
-        self._texts = torch.from_numpy(method.to_texts(queries.embeddings))
+        self._texts = torch.from_numpy(method.to_texts(queries))
         self._videos = {video: _relabel(true, seen) for video, true in videos.items()}
         self._kept: dict[str, Piece | Snippets] = {}
         self._room = memory_bytes
@@ -88,12 +90,15 @@ class TrainingData:
     def batch(self, wheres: Sequence[Where], epoch: int) -> Batch:
         """These pieces as they are in that epoch, in memory."""
         pieces = [self._piece(where, epoch) for where in wheres]
+        lengths = torch.tensor([len(piece.features) for piece in pieces])
+        padded = [_padded(piece, int(lengths.max())) for piece in pieces]
         return Batch(
-            torch.from_numpy(np.stack([piece.features for piece in pieces])),
+            torch.from_numpy(np.stack([piece.features for piece in padded])),
             self._texts,
             self._names,
-            tuple(piece.instances for piece in pieces),
+            tuple(piece.instances for piece in padded),
             tuple(where.video for where in wheres),
+            valid=_valid(lengths),
         )
 
     def _survey(self, advance: Advance | None) -> Iterator[Where]:
@@ -211,12 +216,31 @@ def _relabel(true: Annotations, seen: Sequence[str]) -> Annotations:
     return replace(true, labels=np.array(labels, dtype=np.int64), names=tuple(seen))
 
 
+def _padded(piece: Piece, t: int) -> Piece:
+    """With zeros up to a length."""
+    missing = t - len(piece.features)
+    if not missing:
+        return piece
+    masks = pad(piece.instances.masks, (0, missing))
+    features = np.pad(piece.features, ((0, missing), (0, 0)))
+    return Piece(features, piece.instances._replace(masks=masks))
+
+
+def _valid(lengths: Int[Tensor, " b"]) -> Bool[Tensor, "b t"] | None:
+    """Which snippets are not padded, unless none is."""
+    longest = int(lengths.max())
+    if int(lengths.min()) == longest:
+        return None
+    return torch.arange(longest) < lengths[:, None]
+
+
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch with its tensors there."""
     return replace(
         batch,
         features=batch.features.to(device),
         texts=batch.texts.to(device),
+        valid=None if batch.valid is None else batch.valid.to(device),
         instances=tuple(Instances(*(part.to(device) for part in i)) for i in batch.instances),
     )
 

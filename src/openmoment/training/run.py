@@ -171,7 +171,8 @@ def train_split(
     videos = {video: true for video, true in annotated.items() if video in files}
     missing = tuple(sorted(annotated.keys() - videos.keys()))
     _require_files(videos, missing, plan)
-    queries = encode_queries([prompt_name(n) for n in split.seen], plan.encoder, plan.cache)
+    names = [prompt_name(name) for name in split.seen]
+    queries = encode_queries(names, plan.encoder, plan.cache, templates=cls.templates_of(settings))
     method = _make(cls, settings, plan, files.load(next(iter(videos))), queries)
     data = TrainingData(
         videos,
