@@ -5,7 +5,6 @@ Prompt for Vision-Language Models" (CoOp), IJCV 2022; here as in STALE (section 
 EffPrompt, one context for all classes. Axes: k names, n tokens, w the tower's width, d joint.
 """
 
-import copy
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -13,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from openmoment.blocks.borrowed import ReadsTexts
 from openmoment.encoders.base import HasTextTower
 from openmoment.encoders.text_tower import Shared, TextTower
 from openmoment.errors import ConfigError
@@ -21,17 +21,13 @@ ClassPosition = Literal["middle", "end"]
 _STD = 0.02  # of the first context, as of the towers' own embeddings
 
 
-class LearnedContext(nn.Module):
+class LearnedContext(ReadsTexts):
     """Names of any number to points of the joint space, through a context that learns.
 
     ``space`` is the encoder's, and keeps its weights: with ``finetune`` a copy of its text tower
-    learns too, `tower`; without, no part of the tower is among the parameters or in the state.
-    A long name takes places of the context, and one that alone is too long is cut.
+    learns too. A long name takes places of the context, and one that alone is too long is cut.
     Raises ConfigError for backbones without a text tower that takes a context.
     """
-
-    tower: TextTower | None
-    """The copy that learns; None where the encoder's own reads the texts."""
 
     def __init__(
         self,
@@ -41,7 +37,6 @@ class LearnedContext(nn.Module):
         class_position: ClassPosition = "middle",
         finetune: bool = False,
     ) -> None:
-        super().__init__()
         if not isinstance(space, HasTextTower):
             raise ConfigError(
                 "A learned context needs a backbone with a text tower that takes one: embedded or "
@@ -49,16 +44,12 @@ class LearnedContext(nn.Module):
             )
         if num_tokens < 0:
             raise ConfigError(f"context_tokens: expected 0 or more, got {num_tokens}.")
-        lent: TextTower = space.text_tower()
+        own: TextTower = space.text_tower()
+        super().__init__(own, finetune=finetune)
         self._space = Shared(space)
-        self._lent = Shared({_device_of(lent): lent})
-        self._marks = read_marks(lent)
+        self._marks = read_marks(own)
         self._num_before = num_tokens if class_position == "end" else (num_tokens + 1) // 2
-        self.context = nn.Parameter(torch.randn(num_tokens, lent.width) * _STD)
-        self.tower = None
-        if finetune:
-            copied = copy.deepcopy(lent).to(self.context.device, torch.float32)
-            self.tower = copied.requires_grad_(True)
+        self.context = nn.Parameter(torch.randn(num_tokens, own.width) * _STD)
 
     def forward(self, names: Sequence[str]) -> Float[Tensor, "k d"]:
         """Each name's point, of whatever length, as `Space.project_text` gives it."""
@@ -69,16 +60,6 @@ class LearnedContext(nn.Module):
         learned = self.context[places[at]].to(embeddings.dtype)
         pooled, _ = tower.encode(embeddings.index_put(at, learned), tokens)
         return self._space.value.tower_to_joint(pooled.float())
-
-    def _reader(self) -> TextTower:
-        """What learns; or the encoder's, or a copy of that on the device of this module."""
-        if self.tower is not None:
-            return self.tower
-        towers, device = self._lent.value, self.context.device
-        if device not in towers:
-            with torch.inference_mode(False):  # what is made in it can never learn
-                towers[device] = copy.deepcopy(next(iter(towers.values()))).to(device)
-        return towers[device]
 
     def _rows(
         self, tower: TextTower, names: Sequence[str]
@@ -145,7 +126,3 @@ def _without_padding(row: list[int], padding: int) -> list[int]:
 
 def _fixed(tokens: Sequence[int]) -> list[tuple[int, int]]:
     return [(token, -1) for token in tokens]
-
-
-def _device_of(module: nn.Module) -> torch.device:
-    return next(module.parameters()).device

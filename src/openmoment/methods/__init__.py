@@ -18,6 +18,7 @@ METHODS: LazyTable[type[Method]] = LazyTable(
         "t3al": "openmoment.methods.t3al:T3al",
         "contrans": "openmoment.methods.contrans:ConTrans",
         "stale": "openmoment.methods.stale:Stale",
+        "unloc": "openmoment.methods.unloc:UnLoc",
         "frame_threshold": "openmoment.methods.frame_threshold:FrameThreshold",
         "whole_video": "openmoment.methods.whole_video:WholeVideo",
     },

@@ -1,0 +1,78 @@
+"""Levels of halving resolution from the tokens of frames. Axes: b batch, t snippets, d width."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+
+class Level(NamedTuple):
+    """Tokens of one resolution; None says that none of them is padding."""
+
+    x: Float[Tensor, "b t d"]
+    valid: Bool[Tensor, "b t"] | None
+
+    def clean(self) -> Float[Tensor, "b t d"]:
+        """With zeros where there is padding, as a convolution sees what lies beyond an end."""
+        return self.x if self.valid is None else self.x * self.valid[:, :, None]
+
+
+class DepthwiseLevel(nn.Module):
+    """``LN(DWConv_k3(x))``, of the same resolution or of half of it."""
+
+    def __init__(self, width: int, *, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.convolve = nn.Conv1d(width, width, 3, stride=stride, padding=1, groups=width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, level: Level) -> Level:
+        x = self.convolve(level.clean().transpose(1, 2)).transpose(1, 2)
+        valid = None if level.valid is None else level.valid[:, :: self.stride]
+        return Level(self.norm(x), valid)
+
+
+class VitDetPyramid(nn.Module):
+    """Each level from the one before, by a convolution of stride 2 (ViTDet, ECCV 2022)."""
+
+    def __init__(self, width: int, levels: int) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(
+            DepthwiseLevel(width, stride=2 if level else 1) for level in range(levels)
+        )
+
+    def forward(self, level: Level) -> list[Level]:
+        found: list[Level] = []
+        for make in self.levels:
+            level = make(level)
+            found.append(level)
+        return found
+
+
+class FeaturePyramid(nn.Module):
+    """Levels that came from within an encoder, the coarse added to the fine (FPN, CVPR 2017)."""
+
+    def __init__(self, width: int, levels: int) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(DepthwiseLevel(width, stride=1) for _ in range(levels))
+
+    def forward(self, given: Sequence[Level]) -> list[Level]:
+        added = [given[-1]]
+        for level in reversed(given[:-1]):
+            coarse = added[-1].clean().repeat_interleave(2, dim=1)[:, : level.x.shape[1]]
+            added.append(Level(level.x + coarse, level.valid))
+        return [make(level) for make, level in zip(self.levels, reversed(added), strict=True)]
+
+
+def halve(level: Level) -> Level:
+    """Max-pooling by two; a last odd one stays by itself."""
+    x = level.x
+    if level.valid is not None:
+        x = x.masked_fill(~level.valid[:, :, None], torch.finfo(x.dtype).min)
+    pooled = nn.functional.max_pool1d(x.transpose(1, 2), 2, ceil_mode=True).transpose(1, 2)
+    if level.valid is None:
+        return Level(pooled, None)
+    valid = level.valid[:, ::2]
+    return Level(pooled.masked_fill(~valid[:, :, None], 0.0), valid)

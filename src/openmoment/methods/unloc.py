@@ -1,0 +1,550 @@
+"""UnLoc: words and frames in one transformer, a pyramid from the frames, and two heads for all.
+
+Yan et al., UnLoc: A Unified Framework for Video Localization Tasks, ICCV 2023. For every text the
+tokens of the frames and of the text attend to each other; what the frames became says, at each
+position of a pyramid, how relevant it is to the text and how far it is to the start and the end.
+Temporal action localization, moment retrieval and action segmentation differ in texts, targets
+and decoding alone. Sections and tables are the paper's; where it is silent, docs/methods.md says
+what we chose. Axes: b pieces, t snippets (the paper's frames), k texts, p prompts of a text, m
+tokens of a text or positions of a level, d width inside.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray as Array
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, normalize
+
+from openmoment.blocks.batch import Batch, Instances
+from openmoment.blocks.fusion import Fusion
+from openmoment.blocks.points import (
+    PointDecoding,
+    Points,
+    join_points,
+    level_ranges,
+    point_targets,
+    propose,
+    suppress,
+    to_seconds,
+)
+from openmoment.blocks.processes import mean_over_processes
+from openmoment.blocks.pyramid import FeaturePyramid, Level, VitDetPyramid
+from openmoment.blocks.time_axis import TimeAxis
+from openmoment.encoders.base import Space
+from openmoment.errors import ConfigError
+from openmoment.methods.trained import CLIP_WIDTHS, Trained, TrainedConfig, Widths
+from openmoment.postprocess import merge, runs
+from openmoment.types import Detections, SnippetGrid
+
+Task = Literal["tal", "mr", "as"]
+
+KINETICS_PROMPTS = tuple(
+    f"{what} of {doing}{{}}."
+    for what in ("a photo", "a video", "a example", "a demonstration")
+    for doing in (
+        "",
+        "a person ",
+        "a person using ",
+        "a person doing ",
+        "a person during ",
+        "a person performing ",
+        "a person practicing ",
+    )
+)
+"""The 28 sentences of CLIP's release for Kinetics, to the letter."""
+
+_RELEVANCE_BIAS = {"tal": -5.0, "mr": 0.0, "as": -6.6}
+_LATE_SCALE = 10.0  # of cosines, at first
+_DISPLACEMENT_BIAS = 2.0  # above the ReLU's bend, so that the head begins alive
+_ALPHA, _GAMMA = 0.25, 2.0  # of the focal loss
+_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class UnLocConfig(PointDecoding, TrainedConfig):
+    """The defaults are those of the ``recommended`` presets. Raises ValueError."""
+
+    length: int = 128  # N, the paper's frames
+    task: Task = "tal"
+    stretch: bool = True  # a video shorter than a window; else it is padded in training
+    width: int = 512  # K
+    heads: int = 8
+    inner: int = 2048  # of the MLPs
+    layers: int = 6  # of the fusion transformer
+    dropout: float = 0.0
+    fusion: Literal["mid", "late", "none"] = "mid"
+    pyramid: Literal["vitdet", "fpn", "none"] = "vitdet"
+    levels: int = 4
+    range_bounds: tuple[float, ...] = ()  # between the levels, in snippets; none: 4, 8, 16 ...
+    radius: float = 3.0  # of centre sampling, in positions of a level; 0: all of an instance
+    head_convs: int = 3
+    per_class_displacement: bool = True  # else the frames alone say where the ends are
+    reg_loss: Literal["l1", "iou", "diou", "l1+iou"] = "l1"
+    relevance_weight: float = 10.0  # w
+    num_negative_classes: int = 15  # besides those of a batch; 0: all
+    prompts: Literal["own", "first", "ensemble"] = "own"  # the backbone's, or of CLIP's 28
+    tied_entry: bool = True  # frames and texts begin with the same projection; False: paper
+    similarity_cue: bool = True  # a frame is told how alike the backbone finds it; False: paper
+    classes: tuple[str, ...] = ()  # that fusion none has a weight for; those trained on
+    at_once: int = 64  # pairs of piece and text that go through the network together
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        if min(self.layers, self.levels, self.at_once) < 1 or self.head_convs < 0:
+            raise ValueError("layers, levels and at_once must be 1 or more, head_convs 0 or more")
+        if self.pyramid == "none" and self.levels != 1:
+            raise ValueError("pyramid none has one level: levels=1")
+        if self.pyramid == "fpn" and self.levels > self.layers:
+            raise ValueError("pyramid fpn takes one level from each of the last layers")
+        if self.fusion == "none" and self.task != "tal":
+            raise ValueError("fusion none knows its classes alone: task=tal")
+        if self.features == "own" and (self.similarity_cue or self.tied_entry):
+            raise ValueError("features own need similarity_cue=false tied_entry=false")
+        level_ranges(self.levels, self.range_bounds)
+
+    @property
+    def axis(self) -> TimeAxis:
+        return TimeAxis(self.time_axis, self.length, self.window_fps, self.overlap, self.stretch)
+
+
+class Words(NamedTuple):
+    """The tokens of each text in each of its prompts, of the width inside."""
+
+    tokens: Float[Tensor, "k p m d"]
+    masks: Bool[Tensor, "k p m"] | None
+    """False where a token is padding; None when none is."""
+    points: Float[Tensor, "k p d_joint"]
+    """Each text in the joint space, of length one."""
+    places: Int[Tensor, " k"] | None = None
+    """Of each among the classes that have a weight, without any text."""
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def some(self, which: slice) -> "Words":
+        """Some of the texts."""
+        return Words(*(None if part is None else part[which] for part in self))  # type: ignore[arg-type]
+
+    def prompted(self, prompt: int | Int[Tensor, " k"]) -> "Words":
+        """In one prompt: its number, or that for each text."""
+        at = torch.arange(len(self.tokens), device=self.tokens.device), prompt
+        masks = None if self.masks is None else self.masks[at][:, None]
+        tokens, points = self.tokens[at][:, None], self.points[at][:, None]
+        return Words(tokens, masks, points, self.places)
+
+
+class Frames(NamedTuple):
+    """A batch of pieces before any text is met."""
+
+    tokens: Float[Tensor, "b t d"]
+    points: Float[Tensor, "b t d_joint"]
+    """In the joint space, of length one."""
+    valid: Bool[Tensor, "b t"] | None
+
+
+class Output(NamedTuple):
+    """What the heads say at each level's positions."""
+
+    logits: list[Float[Tensor, "b k m"]]
+    displacements: list[Float[Tensor, "b k m 2"]]  # in units of the level
+    valid: list[Bool[Tensor, "b m"] | None]
+
+
+# parts of the network --------------------------------------------------------------------------
+
+
+class Head(nn.Module):
+    """``n x {LN, Conv_k3, ReLU}`` and a linear layer, the same at all levels (section 3.4)."""
+
+    def __init__(self, d: int, convs: int, out: int, bias: float) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(d) for _ in range(convs))
+        self.convs = nn.ModuleList(nn.Conv1d(d, d, 3, padding=1) for _ in range(convs))
+        self.last = nn.Linear(d, out)
+        nn.init.constant_(self.last.bias, bias)
+
+    def forward(self, level: Level) -> Float[Tensor, "b m out"]:
+        return self.last(self.features(level))
+
+    def features(self, level: Level) -> Float[Tensor, "b m d"]:
+        """What the linear layer reads."""
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            clean = Level(norm(level.x), level.valid).clean()
+            level = Level(conv(clean.transpose(1, 2)).relu().transpose(1, 2), level.valid)
+        return level.x
+
+
+# the method ------------------------------------------------------------------------------------
+
+
+class UnLoc(Trained):
+    """Relevance and displacements of every text at every position of a pyramid."""
+
+    Config: ClassVar[type] = UnLocConfig
+    DECODING: ClassVar[type] = PointDecoding
+    RANKING: ClassVar = {"min_score": 0.001}
+    AFTER_TRAINING: ClassVar[frozenset[str]] = frozenset({"prompts", "at_once"})
+    config: UnLocConfig
+
+    def __init__(self, config: UnLocConfig, space: Space, widths: Widths = CLIP_WIDTHS) -> None:
+        super().__init__(config, space, widths)
+        d = config.width
+        self.enter_video = nn.Linear(widths.video, d, bias=False)
+        self.enter_text = nn.Linear(widths.text, d, bias=False)
+        if config.tied_entry:
+            with torch.no_grad():
+                self.enter_text.weight.copy_(self.enter_video.weight)
+        if config.similarity_cue:
+            self.cue = nn.Linear(2, d, bias=False)
+        self.fusion = Fusion(
+            d,
+            config.heads,
+            config.inner,
+            config.layers,
+            dropout=config.dropout,
+            num_levels=config.levels if config.pyramid == "fpn" and config.task != "as" else 1,
+        )
+        bias = _RELEVANCE_BIAS[config.task]
+        if config.fusion == "late":
+            self.log_scale = nn.Parameter(torch.tensor(_LATE_SCALE).log())
+            self.late_bias = nn.Parameter(torch.tensor(bias))
+        if config.task == "as":
+            self.norm = nn.LayerNorm(d)
+            self.relevance = Head(d, 0, 1, bias)
+            return
+        pyramid = FeaturePyramid if config.pyramid == "fpn" else VitDetPyramid
+        self.pyramid = pyramid(d, config.levels) if config.pyramid != "none" else None
+        num = max(1, len(config.classes)) if config.fusion == "none" else 1
+        self.relevance = Head(d, config.head_convs, num, bias)
+        self.displacement = Head(d, config.head_convs, 2 * num, _DISPLACEMENT_BIAS)
+        self.level_scales = nn.Parameter(torch.ones(config.levels))
+        self.level_shifts = nn.Parameter(torch.zeros(config.levels))
+
+    @classmethod
+    def templates_of(cls, config: UnLocConfig) -> tuple[str, ...]:
+        if config.task == "mr":
+            return ("{}",)
+        return () if config.prompts == "own" else KINETICS_PROMPTS
+
+    @classmethod
+    def prepare(cls, config: Any, names: Sequence[str]) -> Any:
+        """Without a text there is a weight for each class, and none for any other."""
+        return replace(config, classes=tuple(names)) if config.fusion == "none" else config
+
+    # network ------------------------------------------------------------------------------
+
+    def read_texts(self, names: Sequence[str], texts: Float[Tensor, "k *p d"]) -> Words:
+        """The tokens of each text, in all of its prompts.
+
+        Raises ConfigError for a class without a weight, where texts are not read.
+        """
+        texts = texts if texts.ndim == 3 else texts[:, None]
+        tokens = self.enter_text(_unit_variance(texts))[:, :, None]
+        words = Words(tokens, None, normalize(texts, dim=2))
+        if self.config.fusion != "none":
+            return words
+        known = {name: place for place, name in enumerate(self.config.classes)}
+        if new := [name for name in names if name not in known]:
+            raise ConfigError(
+                f"fusion=none knows the classes that it was trained on alone, not {new[0]!r}."
+            )
+        return words._replace(places=tokens.new_tensor([known[n] for n in names]).long())
+
+    def read_frames(
+        self, features: Float[Tensor, "b t d_in"], valid: Bool[Tensor, "b t"] | None = None
+    ) -> Frames:
+        """What the texts share of pieces of video."""
+        tokens = self.enter_video(_unit_variance(features))
+        return Frames(tokens, normalize(features, dim=2), valid)
+
+    def predict(self, frames: Frames, words: Words, prompt: int | Int[Tensor, " k"] = 0) -> Output:
+        """The heads' output for every piece and text, in the prompt of that number, or numbers."""
+        words = words.prompted(prompt)
+        match self.config.fusion:
+            case "mid":
+                return self._predict_pairs(frames, words)
+            case "late":
+                return self._predict_late(frames, words)
+            case _:
+                return self._predict_classes(frames, words)
+
+    def _predict_pairs(self, frames: Frames, words: Words) -> Output:
+        """Each text with the frames of each piece (section 3.2)."""
+        shape = (len(frames.tokens), len(words))
+        fused = self.fusion(*self._pairs(frames, words))
+        levels = self._levels(fused)
+        logits = [self.relevance(level).squeeze(2).unflatten(0, shape) for level in levels]
+        valid = [None if x.valid is None else x.valid.unflatten(0, shape)[:, 0] for x in levels]
+        if self.config.task == "as":
+            return Output(logits, [], valid)
+        if self.config.per_class_displacement:
+            reaches = [r.unflatten(0, shape) for r in self._displacements(levels)]
+        else:
+            alone = self.fusion(Level(frames.tokens, frames.valid), None, None)
+            reaches = _for_all(self._displacements(self._levels(alone)), len(words))
+        return Output(logits, reaches, valid)
+
+    def _pairs(self, frames: Frames, words: Words) -> tuple[Level, Tensor, Tensor | None]:
+        """The tokens of each piece with each text, pieces first."""
+        b, num = len(frames.tokens), len(words)
+        x = frames.tokens[:, None].expand(-1, num, -1, -1)
+        if self.config.similarity_cue:
+            x = x + self.cue(_cues(frames, words.points[:, 0]))
+        valid = None if frames.valid is None else frames.valid.repeat_interleave(num, dim=0)
+        masks = None if words.masks is None else words.masks[:, 0].repeat(b, 1)
+        return Level(x.flatten(0, 1), valid), words.tokens[:, 0].repeat(b, 1, 1), masks
+
+    def _levels(self, fused: list[Level]) -> list[Level]:
+        """The pyramid (section 3.3); segmentation has its lowest level alone, unconvolved."""
+        if self.config.task == "as":
+            return [Level(self.norm(fused[0].x), fused[0].valid)]
+        match self.pyramid:
+            case None:
+                return fused
+            case FeaturePyramid():
+                return self.pyramid(fused)
+            case pyramid:
+                return pyramid(fused[0])
+
+    def _displacements(self, levels: list[Level]) -> list[Float[Tensor, "b m out"]]:
+        """``ReLU(scale_l * out + shift_l)`` (section 3.4)."""
+        scaled = zip(levels, self.level_scales, self.level_shifts, strict=True)
+        return [(scale * self.displacement(x) + shift).relu() for x, scale, shift in scaled]
+
+    def _predict_late(self, frames: Frames, words: Words) -> Output:
+        """Texts are met after the pyramid, by a cosine; where the ends are no text decides."""
+        levels = self._levels(self.fusion(Level(frames.tokens, frames.valid), None, None))
+        texts = normalize(words.tokens[:, 0].mean(dim=1), dim=1)
+        seen = [normalize(self.relevance.features(level), dim=2) for level in levels]
+        scale = self.log_scale.exp()
+        logits = [scale * texts @ x.transpose(1, 2) + self.late_bias for x in seen]
+        reaches = [] if self.config.task == "as" else self._displacements(levels)
+        return Output(logits, _for_all(reaches, len(texts)), [level.valid for level in levels])
+
+    def _predict_classes(self, frames: Frames, words: Words) -> Output:
+        """Without any text: a weight for each class."""
+        assert words.places is not None
+        levels = self._levels(self.fusion(Level(frames.tokens, frames.valid), None, None))
+        logits = [self.relevance(x).transpose(1, 2)[:, words.places] for x in levels]
+        reaches = [r.unflatten(2, (-1, 2)).transpose(1, 2) for r in self._displacements(levels)]
+        reaches = [r[:, words.places] for r in reaches]
+        return Output(logits, reaches, [level.valid for level in levels])
+
+    # loss ---------------------------------------------------------------------------------
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Section 3.5: focal relevance over all positions, and displacements where positive."""
+        frames = self.read_frames(batch.features, batch.valid)
+        chosen = self._choose_classes(batch)
+        names = [batch.names[i] for i in chosen.tolist()]
+        words = self.read_texts(names, batch.texts[chosen])
+        prompt = torch.randint(words.tokens.shape[1], (len(names),), device=chosen.device)
+        out = self.predict(frames, words, prompt)
+        instances = [_among(i, chosen) for i in batch.instances]
+        if self.config.task == "as":
+            return {"relevance": _frame_loss(out.logits[0], instances, frames.valid)}
+        return self._point_losses(out, instances, batch.features.shape[1])
+
+    def _choose_classes(self, batch: Batch) -> Tensor:
+        """Those that occur, and so many others at random: fusing with all would not fit."""
+        num, wanted = len(batch.names), self.config.num_negative_classes
+        device = batch.features.device
+        if self.config.task == "mr" or self.config.fusion == "none" or not wanted:
+            return torch.arange(num, device=device)
+        occurs = torch.zeros(num, dtype=torch.bool, device=device)
+        for instances in batch.instances:
+            occurs[instances.labels] = True
+        others = (~occurs).nonzero().squeeze(1)
+        drawn = others[torch.randperm(len(others))[:wanted].to(device)]
+        return torch.cat([occurs.nonzero().squeeze(1), drawn]).sort().values
+
+    def _point_losses(self, out: Output, instances: list[Instances], t: int) -> dict[str, Tensor]:
+        config = self.config
+        ranges = level_ranges(config.levels, config.range_bounds)
+        relevance = out.logits[0].new_zeros(())
+        found, wanted = [], []
+        num_positions = 0.0
+        for level, (logits, reach) in enumerate(zip(out.logits, out.displacements, strict=True)):
+            k = logits.shape[1]
+            parts = [
+                point_targets(i, t, k, level, ranges[level], radius=config.radius)
+                for i in instances
+            ]
+            positive = torch.stack([part.positive for part in parts])
+            terms = focal(logits, positive.to(logits.dtype)).sum(dim=1)  # over classes
+            valid = out.valid[level]
+            relevance = relevance + (terms if valid is None else terms[valid]).sum()
+            num_positions += terms.numel() if valid is None else float(valid.sum())
+            found.append(reach[positive])
+            wanted.append(torch.stack([part.displacements for part in parts])[positive])
+        off = displacement_loss(torch.cat(found), torch.cat(wanted), config.reg_loss)
+        num_positive = mean_over_processes(relevance.new_tensor(float(len(off)))).clamp(min=1)
+        num_all = mean_over_processes(relevance.new_tensor(num_positions))
+        return {
+            "relevance": config.relevance_weight * relevance / num_all,
+            "displacement": off.sum() / num_positive,
+        }
+
+    # decoding -----------------------------------------------------------------------------
+
+    def candidates(
+        self, features: Float[Tensor, "b t d"], texts: Words
+    ) -> Iterator[tuple[Float[Array, "k t"], Points]]:
+        """All texts, some at a time: what is answered does not depend on how many."""
+        frames = self.read_frames(features)
+        b, t = features.shape[:2]
+        some = max(1, self.config.at_once // b)
+        curves = np.zeros((b, len(texts), t))
+        found: list[list[Points]] = [[] for _ in range(b)]
+        for first in range(0, len(texts), some):
+            part = texts.some(slice(first, first + some))
+            out = self._ask(frames, part)
+            labels = np.arange(first, first + len(part))
+            scores = [logits.sigmoid().double().cpu().numpy() for logits in out.logits]
+            reaches = [r.double().cpu().numpy() for r in out.displacements]
+            for i in range(b):
+                mine = [score[i] for score in scores]
+                curves[i, labels] = _curve(mine, t)
+                if reaches:
+                    ends = [r[i] for r in reaches]
+                    found[i].append(propose(mine, ends, t, self.config, labels=labels))
+        for curve, parts in zip(curves, found, strict=True):
+            yield curve, join_points(parts, self.config) if parts else _stretches(curve)
+
+    def _ask(self, frames: Frames, words: Words) -> Output:
+        """In the first prompt, or the mean over all of them."""
+        num = words.tokens.shape[1] if self.config.prompts == "ensemble" else 1
+        outs = [self.predict(frames, words, prompt) for prompt in range(num)]
+        if num == 1:
+            return outs[0]
+        logits, reaches = zip(*((out.logits, out.displacements) for out in outs), strict=True)
+        means = [
+            [torch.stack(level).mean(dim=0) for level in zip(*levels, strict=True)]
+            for levels in (logits, reaches)
+        ]
+        return Output(means[0], means[1], outs[0].valid)
+
+    def to_detections(
+        self, pieces: Sequence[tuple[SnippetGrid, Points]], names: Sequence[str]
+    ) -> Detections:
+        if self.config.task == "as":
+            return merge(to_seconds(pieces, names), max_gap_s=_FLOOR)  # across windows
+        by_label = self.config.nms_per_label or self.config.task == "mr"
+        return suppress(to_seconds(pieces, names), self.config, per_label=by_label)
+
+
+# losses ----------------------------------------------------------------------------------------
+
+
+def focal(
+    logits: Float[Tensor, "*shape"], targets: Float[Tensor, "*shape"]
+) -> Float[Tensor, "*shape"]:
+    """The focal loss of each (Lin et al., ICCV 2017, eq. 5), with alpha 0.25 and gamma 2."""
+    p = logits.sigmoid()
+    right = p * targets + (1 - p) * (1 - targets)
+    weight = _ALPHA * targets + (1 - _ALPHA) * (1 - targets)
+    bce = binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return weight * (1 - right) ** _GAMMA * bce
+
+
+def displacement_loss(
+    found: Float[Tensor, "n 2"], true: Float[Tensor, "n 2"], kind: str
+) -> Float[Tensor, " n"]:
+    """How far two segments around the same position are apart, whatever their length.
+
+    ``l1``: the distances of both ends over the length of the union (the released code's; printed
+    without the union); ``iou``; ``diou``: and the squared distance of the middles over the union;
+    ``l1+iou``: the sum.
+    """
+    union = torch.maximum(found, true).sum(dim=1)
+    l1 = (found - true).abs().sum(dim=1) / (union + _FLOOR)
+    iou = 1 - torch.minimum(found, true).sum(dim=1) / (union + _FLOOR)
+    match kind:
+        case "l1":
+            return l1
+        case "iou":
+            return iou
+        case "diou":
+            off = (found[:, 1] - found[:, 0] - true[:, 1] + true[:, 0]) / 2
+            return iou + (off / (union + _FLOOR)).square()
+        case _:
+            return l1 + iou
+
+
+def _frame_loss(
+    logits: Float[Tensor, "b k t"], instances: list[Instances], valid: Tensor | None
+) -> Float[Tensor, ""]:
+    """Sigmoid cross-entropy of each frame's one step, summed over steps; background is none."""
+    targets = torch.stack([_frame_targets(i, logits.shape[1]) for i in instances]).to(logits)
+    terms = binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=1)
+    kept = terms if valid is None else terms[valid]
+    num = mean_over_processes(kept.new_tensor(float(kept.numel())))
+    return kept.sum() / num
+
+
+def _frame_targets(instances: Instances, k: int) -> Float[Tensor, "k t"]:
+    """One at each frame's step: of several the one that began last."""
+    found = torch.zeros(k, instances.masks.shape[1], device=instances.masks.device)
+    for i in torch.argsort(instances.positions[:, 0], stable=True).tolist():
+        mask = instances.masks[i]
+        found[:, mask] = 0.0
+        found[instances.labels[i], mask] = 1.0
+    return found
+
+
+def _among(instances: Instances, chosen: Tensor) -> Instances:
+    """With labels into the chosen classes, which are sorted and hold all of them."""
+    return instances._replace(labels=torch.searchsorted(chosen, instances.labels))
+
+
+# small parts -----------------------------------------------------------------------------------
+
+
+def _unit_variance(rows: Float[Tensor, "*shape d"]) -> Float[Tensor, "*shape d"]:
+    """Of the length of a vector of ones, beside which positions are neither all nor nothing."""
+    return normalize(rows, dim=-1) * rows.shape[-1] ** 0.5
+
+
+def _cues(frames: Frames, points: Float[Tensor, "k d"]) -> Float[Tensor, "b k t 2"]:
+    """How alike frame and text are, and how much more so than over the piece; about one large."""
+    alike = 10 * points @ frames.points.transpose(1, 2)
+    if frames.valid is None:
+        mean = alike.mean(dim=2, keepdim=True)
+    else:
+        valid = frames.valid[:, None].to(alike)
+        mean = (alike * valid).sum(dim=2, keepdim=True) / valid.sum(dim=2, keepdim=True)
+    return torch.stack([alike, alike - mean], dim=3)
+
+
+def _for_all(reaches: list[Float[Tensor, "b m 2"]], num: int) -> list[Float[Tensor, "b k m 2"]]:
+    """The same for every text."""
+    return [reach[:, None].expand(-1, num, -1, -1) for reach in reaches]
+
+
+def _curve(scores: list[Float[Array, "k m"]], t: int) -> Float[Array, "k t"]:
+    """The highest score that each snippet gets from any level."""
+    best = np.zeros((len(scores[0]), t))
+    for level, score in enumerate(scores):
+        np.maximum(best, score[:, np.arange(t) // 2**level], out=best)
+    return best
+
+
+def _stretches(curve: Float[Array, "k t"]) -> Points:
+    """Action segmentation: the runs of snippets whose best class is above one half."""
+    best = np.where(curve.max(axis=0) > 0.5, curve.argmax(axis=0), -1)
+    found = [
+        (run, label, curve[label, run[0] : run[1]].mean())
+        for label in np.unique(best[best >= 0]).tolist()
+        for run in runs(best == label)
+    ]
+    if not found:
+        return Points(np.zeros((0, 2)), np.zeros(0, dtype=np.int64), np.zeros(0))
+    segments, labels, scores = zip(*found, strict=True)
+    return Points(np.array(segments, dtype=np.float64), np.array(labels), np.array(scores))
