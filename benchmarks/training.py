@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from openmoment.blocks.mask_decoder import to_detections
-from openmoment.encoders.open_clip import import_open_clip
+from openmoment.encoders.open_clip_names import import_open_clip
 from openmoment.encoders.projected import ProjectedSpace, Projections
 from openmoment.methods import METHODS
 from openmoment.training.card import TrainingCard

@@ -170,7 +170,8 @@ def test_coca_says_what_its_decoder_says_step_by_step(coca_folder: Path) -> None
 
     from openmoment.encoders.coca_captions import CocaCaptioner
     from openmoment.encoders.decoding import Decoding
-    from openmoment.encoders.open_clip import OpenClip, import_open_clip
+    from openmoment.encoders.open_clip import OpenClip
+    from openmoment.encoders.open_clip_names import import_open_clip
 
     open_clip = import_open_clip()
     model = open_clip.create_model(f"local-dir:{coca_folder}").eval()

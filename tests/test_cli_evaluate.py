@@ -342,7 +342,8 @@ def test_sentences_are_written_answered_and_scored(tmp_path: Path) -> None:
         assert (metrics["R@1,IoU=0.7"], metrics["R@5,IoU=0.7"]) == (0.5, 1.0)
         assert metrics["mIoU"] == 0.5
     assert "--gt FILE" in refusal("evaluate", answers, "--profile", "charades-sta")
-    assert "prediction file" in refusal("evaluate", "--method", "x", "--dataset", "charades-sta")
+    asked = ("evaluate", "--method", "similarity", "--dataset", "charades-sta")
+    assert "--features DIR or --videos DIR" in refusal(*asked, "--root", tmp_path)
     answers.write_text('{"qid": 1}\n')
     line = refusal("evaluate", answers, "--profile", "charades-sta", "--gt", queries)
     assert "answers.jsonl, line 1" in line and "pred_relevant_windows" in line

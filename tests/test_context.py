@@ -21,7 +21,7 @@ from torch.nn.functional import normalize  # noqa: E402
 from openmoment.blocks.context import LearnedContext, read_marks  # noqa: E402
 from openmoment.encoders import load_encoder  # noqa: E402
 from openmoment.encoders.base import HasTextTower  # noqa: E402
-from openmoment.encoders.open_clip import import_open_clip  # noqa: E402
+from openmoment.encoders.open_clip_names import import_open_clip  # noqa: E402
 from openmoment.encoders.text_tower import OpenClipTower  # noqa: E402
 from openmoment.errors import ConfigError  # noqa: E402
 from openmoment.methods import load_method  # noqa: E402

@@ -21,8 +21,8 @@ from openmoment.captions import read_captions  # noqa: E402
 from openmoment.cli.main import app  # noqa: E402
 from openmoment.encoders import ENCODERS, hub, load_encoder  # noqa: E402
 from openmoment.encoders.base import Encoder, Space  # noqa: E402
-from openmoment.encoders.open_clip import (  # noqa: E402
-    OpenClip,
+from openmoment.encoders.open_clip import OpenClip  # noqa: E402
+from openmoment.encoders.open_clip_names import (  # noqa: E402
     Weights,
     import_open_clip,
     parse_spec,

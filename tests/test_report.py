@@ -23,7 +23,7 @@ from videos import make_video, told_time
 from openmoment.errors import FormatError, MissingExtraError, OpenMomentError, VideoError
 from openmoment.report.page import write_report
 from openmoment.report.plot import plot, save_plot
-from openmoment.report.timeline import COLOURS, curve_of, downsample, length_s, ticks
+from openmoment.report.timeline import COLOURS, colour_of, curve_of, downsample, length_s, ticks
 from openmoment.types import Detections, SnippetGrid
 
 NAMES = ("tennis serve", "handshake", "pole vault")
@@ -201,6 +201,81 @@ def test_several_videos_have_a_list_and_a_section_each(tmp_path):
 
 def test_no_video_at_all(tmp_path):
     assert report({}, tmp_path).texts("h1") == ["0 moments in 0 videos"]
+
+
+# page: action segmentation --------------------------------------------------------------------
+
+STEPS = [
+    (0.0, 12.0, "tennis serve", 0.6),
+    (12.0, 15.0, "handshake", 0.7),
+    (40.0, 44.0, "tennis serve", 0.9),
+]
+
+
+def make_labelled(video: str = "match.mp4", **changes) -> Detections:
+    origin = make_origin(video, num_queries=3, **changes)
+    origin = replace(origin, settings={**origin.settings, "task": "as"})
+    return make_detections(STEPS, NAMES, origin=origin)
+
+
+def test_labels_are_one_strip_in_the_order_of_time(tmp_path):
+    page = report(make_labelled(), tmp_path)
+    (strip,) = page.all("div", "strip")
+    assert strip[1].strip() == "Labels 3 segments, background 0:00:41.0"
+    bars = [bar for bar, _ in page.all("button", "bar")]
+    assert [bar["data-start"] for bar in bars] == ["0.000", "12.000", "40.000"]
+    assert [bar["data-moment"] for bar in bars] == ["0", "1", "2"]
+    assert [bar["style"].rpartition(";")[2] for bar in bars] == [
+        f"--colour:{COLOURS[label]}" for label in (0, 1, 0)
+    ]
+    assert [bar["tabindex"] for bar in bars] == ["0", "-1", "-1"]
+
+
+def test_a_legend_says_which_colour_is_whose(tmp_path):
+    page = report(make_labelled(), tmp_path)
+    entries = page.all("li")
+    assert [text for _, text in entries] == ["tennis serve 0:00:16.0", "handshake 0:00:03.0"]
+    assert [entry["style"] for entry, _ in entries] == [f"--colour:{c}" for c in COLOURS[:2]]
+    assert page.texts("summary")[1:] == ["Not found: 1 query"]
+    assert len(page.all("div", "lane")) == 2  # the strip, and the query that was not found
+    assert "A colour is a label" in page.texts("footer")[0]
+    assert "Bars are moments" in report(make_sample(), tmp_path).texts("footer")[0]
+
+
+def test_nothing_but_background_is_a_strip_too(tmp_path):
+    labelled = make_labelled()
+    page = report(labelled[np.zeros(3, dtype=bool)], tmp_path)
+    assert page.all("div", "strip")[0][1].strip() == "Labels 0 segments, background 0:01:00.0"
+    assert page.all("li") == []
+    assert len(plot(labelled[[]]).axes[0].collections) == 1
+
+
+def test_the_picture_of_labels_is_a_strip_with_a_legend(tmp_path):
+    figure = plot(make_labelled())
+    (axes,) = figure.axes
+    background, *strips = axes.collections
+    assert [len(strip.get_paths()) for strip in strips] == [2, 1]
+    assert background.get_paths()[0].get_extents().width == 60
+    legend = axes.get_legend()
+    assert [text.get_text().strip("\u200b") for text in legend.get_texts()] == list(NAMES[:2])
+    assert axes.get_yticklabels() == []
+    save_plot(make_labelled(), tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as picture:
+        assert picture.width == 1500
+
+
+def test_a_label_that_begins_with_an_underscore_is_in_the_legend(tmp_path):
+    origin = replace(make_origin(), settings={"task": "as"})
+    found = make_detections([(0.0, 1.0, "_$x^2", 0.5)], origin=origin)
+    assert len(plot(found).axes[0].get_legend().get_texts()) == 1
+    save_plot(found, tmp_path / "x.png")
+
+
+def test_hundreds_of_labels_have_a_colour_each():
+    colours = [colour_of(label) for label in range(800)]
+    assert tuple(colours[: len(COLOURS)]) == COLOURS
+    assert len(set(colours)) > 790
+    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in colours)
 
 
 # page: the video and its pictures ------------------------------------------------------------

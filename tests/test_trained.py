@@ -7,7 +7,6 @@ from spaces import CosineSpace, film, words
 from tiny_method import make_tiny
 from trained_world import trained_on_films
 
-from openmoment.blocks.mask_decoder import to_detections
 from openmoment.blocks.time_axis import resample
 from openmoment.errors import ConfigError, FeatureError
 from openmoment.methods import METHODS
@@ -27,7 +26,7 @@ def long_film():
 
 
 def test_there_are_trained_methods() -> None:
-    assert {"contrans", "stale"} <= set(NAMES)
+    assert {"contrans", "stale", "unloc"} <= set(NAMES)
     assert all(issubclass(METHODS[name], Answers) for name in NAMES)
 
 
@@ -46,7 +45,7 @@ def test_windows_of_a_long_video_are_answered_one_by_one_and_ranked_together(nam
                 torch.from_numpy(rows)[None], method.read_texts(queries.names, texts)
             )
             found.append((piece, next(answers)[1]))
-    expected = to_detections(found, queries.names, method.config)
+    expected = method.to_detections(found, queries.names)
     answer = method.answer(snippets, queries)
     np.testing.assert_allclose(answer.detections.segments, expected.segments)
     np.testing.assert_allclose(answer.detections.scores, expected.scores, atol=1e-5)

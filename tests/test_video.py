@@ -574,6 +574,15 @@ def test_pictures_by_time_are_those_on_display(tmp_path, kind):
     assert {rgb.shape for rgb in pictures} == {(24, 32, 3)}
 
 
+def test_pictures_close_in_time_are_those_of_single_questions(tmp_path):
+    path = make_video(tmp_path / "x.mp4", seconds=20.0, gop=30)
+    times = [0.07 * i for i in range(40)] + [2.75, 9.0, 9.02, 9.03, 19.99, 14.2]
+    pictures = read_pictures(path, times, short_side=24)
+    for time_s, rgb in zip(times, pictures, strict=True):
+        assert told_time(rgb) == pytest.approx(np.floor(time_s * 10 + 1e-6) / 10)
+    assert pictures[-5] is pictures[-4]  # on display at both times
+
+
 def test_hours_of_video_are_searched(tmp_path):
     path = make_video(tmp_path / "x.mkv", times_s=range(0, 1020, 2), codec="mpeg4")
     with av.open(path) as container, av.open(tmp_path / "long.mkv", "w") as out:

@@ -16,9 +16,12 @@ from openmoment.types import Annotations, Queries, Recipe, SnippetGrid, Snippets
 
 NUM_CLASSES, NUM_SNIPPETS, SNIPPET_S = 4, 32, 0.5
 WORDS = tuple(f"word {i}" for i in range(NUM_CLASSES))
-SETTINGS: dict[str, dict] = {"contrans": {"heads": 4, "num_layers": 2}}
+SETTINGS: dict[str, dict] = {
+    "contrans": {"heads": 4, "num_layers": 2},
+    "unloc": {"width": 64, "heads": 4, "inner": 128, "layers": 2},
+}
 """What makes each trained method small."""
-STEPS = {"contrans": 80, "stale": 200}
+STEPS = {"contrans": 80, "stale": 200, "unloc": 80}
 """How long each needs to learn to read."""
 
 

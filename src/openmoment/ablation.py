@@ -114,7 +114,11 @@ class Ablation:
             )
 
         trained = Checkpoints(folder, self.protocol, load)
-        source = SnippetSource(trained(next(iter(self.protocol.parts))), plan.features)
+        first = trained(next(iter(self.protocol.parts)))
+        if first.method.config.sees_frames:
+            source = SnippetSource(first, videos=plan.videos)
+        else:
+            source = SnippetSource(first, plan.features)
         found = run(
             self.protocol,
             source,

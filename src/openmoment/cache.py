@@ -155,13 +155,11 @@ class Cache:
             for name, blob in zip(unique, found, strict=True)
             if blob is not None
         }
-        if unknown := [name for name in unique if name not in known]:
-            known.update(zip(unknown, np.asarray(encode(unknown), dtype="<f4"), strict=True))
-            rows = [
-                (*key, known[name].tobytes())
-                for name, key in zip(unique, keys, strict=True)
-                if name in unknown
-            ]
+        unknown = {n: key for n, key in zip(unique, keys, strict=True) if n not in known}
+        if unknown:
+            made = np.asarray(encode(list(unknown)), dtype="<f4")
+            known.update(zip(unknown, made, strict=True))
+            rows = [(*key, known[name].tobytes()) for name, key in unknown.items()]
             self._index.write("INSERT OR REPLACE INTO texts VALUES (?, ?, ?)", rows)
         return np.stack([known[name] for name in names])
 

@@ -6,7 +6,7 @@ names exchanged and with nonsense.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from openmoment.errors import FeatureError, RecipeError
 from openmoment.evaluation.protocol import ALL_CLASSES, Protocol, Run, score_split
 from openmoment.evaluation.result import Result
 from openmoment.features import IMPORTED, SUFFIX, read_features
-from openmoment.listing import find_videos
+from openmoment.listing import by_id, find_videos
 from openmoment.methods.base import TakesTruth
 from openmoment.pipeline import Pipeline, reads_other_features
 from openmoment.training.card import read_card, split_folder
@@ -53,7 +53,7 @@ class FeatureFolder:
 
     def paths(self) -> dict[str, Path]:
         """The files by the id of their video, with and without ``v_``."""
-        return _by_id(sorted(self.folder.glob(f"*{SUFFIX}")))
+        return by_id(sorted(self.folder.glob(f"*{SUFFIX}")))
 
     def read(self, path: Path) -> Snippets:
         """Raises FeatureError when another encoder made them."""
@@ -62,9 +62,12 @@ class FeatureFolder:
         is_known = recipe.fingerprint in (encoder.fingerprint, IMPORTED)
         if self.is_own or (recipe.encoder == encoder.name and is_known):
             return snippets
+        cure = "Extract again, or choose that backbone."
+        if getattr(encoder, "is_tuned", False):
+            cure = "Its image tower was tuned with the method: give videos, --videos DIR."
         raise FeatureError(
             f"{path}: made by {recipe.encoder} (fingerprint {recipe.fingerprint}), asked for "
-            f"{encoder.name} ({encoder.fingerprint}). Extract again, or choose that backbone."
+            f"{encoder.name} ({encoder.fingerprint}). {cure}"
         )
 
 
@@ -88,7 +91,7 @@ class SnippetSource:
     def paths(self) -> dict[str, Path]:
         """The files at hand by id, with and without ``v_``."""
         if self.videos:
-            return _by_id(find_videos(self.videos))
+            return by_id(find_videos(self.videos))
         return self._folder.paths()
 
     def load(self, path: Path) -> Snippets:
@@ -130,11 +133,6 @@ class Checkpoints:
         return self.load(path)
 
 
-def _by_id(files: Sequence[Path]) -> dict[str, Path]:
-    found = {path.stem: path for path in files}
-    return {stem.removeprefix("v_"): path for stem, path in found.items()} | found
-
-
 def run(
     protocol: Protocol,
     source: SnippetSource,
@@ -154,12 +152,8 @@ def run(
     lists them.
     """
     parts, paths = protocol.parts, source.paths()
-    missing = sorted({v for part in parts.values() for v in part.test if v not in paths})
-    if missing and not allow_missing:
-        raise FeatureError(
-            f"{len(missing)} test videos have no file, the first is {missing[0]!r}. Add them, or "
-            "declare them missing with --allow-missing."
-        )
+    wanted = {video for part in parts.values() for video in part.test}
+    missing = find_missing(wanted, paths, allow_missing=allow_missing)
     truth = {
         name: {v: true for v, true in part.test.items() if v in paths}
         for name, part in parts.items()
@@ -169,11 +163,12 @@ def run(
     scores = []
     for name, part in parts.items():
         pipeline = trained(name) if trained else source.pipeline
+        shown = replace(source, pipeline=pipeline)  # a split may see through a tower of its own
         asked = rename([prompt_name(candidate) for candidate in part.candidates])
         queries = pipeline.queries(asked)
         predictions[name] = {}
         for video in truth[name]:
-            snippets = source.load(paths[video])
+            snippets = shown.load(paths[video])
             method, answer = pipeline.method, None
             if tells_truth and isinstance(method, TakesTruth):
                 answer = method.answer(snippets, queries, truth=truth[name][video])
@@ -185,18 +180,37 @@ def run(
         if not truth[name]:
             raise FeatureError(f"Split {name} has no test video with features.")
         scores.append(score_split(name, predictions[name], truth[name], protocol.tious))
-    pipeline = source.pipeline
     card = protocol.card(
-        method=pipeline.method_name,
-        settings=to_table(pipeline.method.config),
-        backbone=pipeline.encoder.name,
-        fingerprint=pipeline.encoder.fingerprint,
-        fps=pipeline.fps,
-        missing=tuple(missing),
+        **made_by(source.pipeline),
+        missing=missing,
         seed=seed,
         seconds=round(time.perf_counter() - start, 1),
     )
     return Run(Result(card, tuple(scores)), predictions, truth)
+
+
+def find_missing(
+    wanted: Collection[str], paths: Collection[str], *, allow_missing: bool
+) -> tuple[str, ...]:
+    """The wanted videos without a file. Raises FeatureError for any, unless ``allow_missing``."""
+    missing = tuple(sorted(video for video in wanted if video not in paths))
+    if missing and not allow_missing:
+        raise FeatureError(
+            f"{len(missing)} test videos have no file, the first is {missing[0]!r}. Add them, or "
+            "declare them missing with --allow-missing."
+        )
+    return missing
+
+
+def made_by(pipeline: Pipeline) -> dict[str, object]:
+    """What a card says of the method and its backbone."""
+    return {
+        "method": pipeline.method_name,
+        "settings": to_table(pipeline.method.config),
+        "backbone": pipeline.encoder.name,
+        "fingerprint": pipeline.encoder.fingerprint,
+        "fps": pipeline.fps,
+    }
 
 
 # ---------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Which files of a folder are videos, by their endings."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from openmoment.errors import VideoError
@@ -28,3 +29,9 @@ def find_videos(folder: Path) -> list[Path]:
         known = " ".join(VIDEO_SUFFIXES)
         raise VideoError(f"{folder}: no video in this folder. Known endings: {known}.")
     return sorted(videos)
+
+
+def by_id(files: Sequence[Path]) -> dict[str, Path]:
+    """Files by the id of their video, their stem, with and without ``v_``."""
+    found = {path.stem: path for path in files}
+    return {stem.removeprefix("v_"): path for stem, path in found.items()} | found

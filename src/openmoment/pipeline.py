@@ -19,6 +19,7 @@ from openmoment.methods import DEFAULT, METHODS, Method, load_method
 from openmoment.methods.background import BACKGROUND
 from openmoment.methods.base import Answer, Answers, Explained, Explains, HasCurves, Learns
 from openmoment.postprocess import clip_to
+from openmoment.tasks import TOP, Task, best_of_each, segment
 from openmoment.types import Captioned, Detections, Origin, Queries, Recipe, Snippets
 
 AS_IT_IS = "{}"
@@ -36,6 +37,30 @@ class Pipeline:
     cache: Cache | None
     templates: tuple[str, ...] = ()
     """Sentences that words are put into; none: the method's, or the backbone's."""
+    task: Task = "tal"
+    """What `localize` makes of the method's answer: nothing for tal."""
+    top: int = TOP
+    """Moments of each sentence, for the task mr."""
+
+    def to_task(self, task: Task | None = None, *, top: int = TOP) -> "Pipeline":
+        """This pipeline, asked for a task: by default the one that its method was trained for.
+
+        Sentences (mr) are embedded as they are, and ranked without any threshold. Raises
+        ConfigError for a method that was trained for another task.
+        """
+        own = trained_for(self.method)
+        if task and own and task != own:
+            raise ConfigError(
+                f"This {self.method_name} was trained for the task {own}, not for {task}. Leave "
+                "--task out, or give another checkpoint."
+            )
+        if top < 1:
+            raise ConfigError(f"top: expected 1 or more moments of a sentence, got {top}.")
+        asked = replace(self, task=task or own or "tal", top=top)
+        if asked.task != "mr":
+            return asked
+        templates = self.templates or (() if own else (AS_IT_IS,))
+        return replace(asked, method=asked.ranking().method, templates=templates)
 
     def snippets(self, video: Path, *, progress: Progress | None = None) -> Snippets:
         """The video's features, from the cache if they are there. Raises VideoError."""
@@ -58,8 +83,10 @@ class Pipeline:
 
     def queries(self, names: Sequence[str]) -> Queries:
         """Encode the words to look for, as `tidy_names` gives them. Raises QueryError."""
-        templates = self.templates or method_templates(self.method)
-        return encode_queries(names, self.encoder, self.cache, templates=templates)
+        own = method_templates(self.method)
+        templates = self.templates or own
+        queries = encode_queries(names, self.encoder, self.cache, templates=templates)
+        return queries if own else replace(queries, variants=None)
 
     def captioned(self, snippets: Snippets, captions: Captions) -> Snippets:
         """The snippets with their captions, which the text tower embeds as they are."""
@@ -95,12 +122,25 @@ class Pipeline:
             backbone=self.encoder.name,
             fingerprint=self.encoder.fingerprint,
             method=self.method_name,
-            settings=to_table(self.method.config) | {"fps": self.fps},
+            settings=to_table(self.method.config) | {"fps": self.fps} | self._asked,
             source_sha256=snippets.recipe.source_sha256,
             grid=snippets.grid,
             curves=None if curves is None else curves.astype(np.float32),
         )
-        return replace(found, origin=origin)
+        found = replace(found, origin=origin)
+        match self.task:
+            case "mr":
+                return best_of_each(found, self.top)
+            case "as":
+                return segment(found, by_curves=trained_for(self.method) == "as")
+            case _:
+                return found
+
+    @property
+    def _asked(self) -> dict[str, object]:
+        """What the settings of an answer say of the task."""
+        asked = {"tal": (), "mr": ("task", "top"), "as": ("task",)}[self.task]
+        return {name: getattr(self, name) for name in asked}
 
     def _answer(self, snippets: Snippets, queries: Queries) -> Answer | Explained:
         """Detections and curves, by whichever way the method has that does nothing twice."""
@@ -116,7 +156,7 @@ class Pipeline:
         """This pipeline, but its method decides nothing and ranks all it proposes, as mAP wants."""
         method = copy(self.method)
         method.config = replace(method.config, **type(method).RANKING)
-        return replace(self, method=method)
+        return replace(self, method=method, task="tal")
 
     def find(
         self,
@@ -141,6 +181,11 @@ class Pipeline:
 def reads_other_features(method: Method) -> bool:
     """Whether a method takes features of another encoder than the one that reads its words."""
     return getattr(method.config, "features", "joint") == "own"
+
+
+def trained_for(method: Method) -> Task | None:
+    """The one task that a method answers; None for those that answer any."""
+    return getattr(method.config, "task", None)
 
 
 def method_templates(method: Method) -> tuple[str, ...]:
@@ -186,12 +231,17 @@ def encode_with(
 
 def tidy_names(names: Sequence[str]) -> tuple[str, ...]:
     """Queries without stray white space; repeated ones count once. Raises QueryError."""
-    tidy = tuple(dict.fromkeys(" ".join(name.split()) for name in names))
+    tidy = tuple(dict.fromkeys(map(tidy_name, names)))
     if not tidy:
         raise QueryError("No query given. Say what to look for, for example 'pole vault'.")
     if "" in tidy:
         raise QueryError("A query is empty. Say what to look for, for example 'pole vault'.")
     return tidy
+
+
+def tidy_name(name: str) -> str:
+    """Without stray white space."""
+    return " ".join(name.split())
 
 
 def load_pipeline(
@@ -238,7 +288,7 @@ def load_pipeline(
     check_backbone(card, encoder)
     trained = load_checkpoint(checkpoint, encoder.space).to(device).told(settings or {})
     rate = fps or card.fps or encoder.fps
-    return Pipeline(encoder, trained, card.method, rate, own_cache)
+    return Pipeline(trained.adapted(encoder), trained, card.method, rate, own_cache)
 
 
 def find(
@@ -250,13 +300,17 @@ def find(
     checkpoint: str | Path | None = None,
     settings: Mapping[str, object] | None = None,
     fps: float | None = None,
+    task: Task | None = None,
+    top: int = TOP,
 ) -> Detections:
     """When each of ``queries`` happens in ``video``: the main job, with the usual parts.
 
     >>> found = openmoment.find("match.mp4", ["tennis serve", "players shaking hands"])
 
-    For several questions or videos make a pipeline once with `load_pipeline`. Raises
-    OpenMomentError for bad input.
+    ``task`` is "tal" for actions, "mr" for the ``top`` moments that each sentence may mean, or
+    "as" for one query, or none, at any time; by default the checkpoint's, else "tal". For several
+    questions or videos make a pipeline once with `load_pipeline`. Raises OpenMomentError for bad
+    input.
     """
     pipeline = load_pipeline(
         backbone,
@@ -265,4 +319,4 @@ def find(
         settings=settings,
         fps=fps,
     )
-    return pipeline.find(video, queries)
+    return pipeline.to_task(task, top=top).find(video, queries)

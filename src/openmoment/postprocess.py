@@ -239,6 +239,24 @@ def _groups(found: Detections, per_label: bool) -> list[Int[Array, " n"]]:
     return np.split(order, np.flatnonzero(np.diff(found.labels[order])) + 1)
 
 
+# what is there at a time -------------------------------------------------------------------
+
+
+def cover(
+    found: Detections, times_s: Float[Array, " t"]
+) -> tuple[Int[Array, " t"], Float[Array, " t"]]:
+    """The label and the score of the best detection at each time, -1 and 0 where there is none.
+
+    A detection is there from its start up to, and not at, its end.
+    """
+    labels, scores = np.full(len(times_s), -1), np.zeros(len(times_s))
+    for i in np.argsort(found.scores, kind="stable"):  # the best last, over the others
+        start_s, end_s = found.segments[i]
+        there = (times_s >= start_s) & (times_s < end_s)
+        labels[there], scores[there] = found.labels[i], found.scores[i]
+    return labels, scores
+
+
 # runs of snippets --------------------------------------------------------------------------
 
 

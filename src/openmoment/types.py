@@ -171,6 +171,11 @@ class Origin:
     curves: Float[Array, "k t"] | None = None
     """Per query, a score in [0, 1] for each snippet."""
 
+    @property
+    def task(self) -> str:
+        """What was asked (openmoment.tasks): "tal", "mr" or "as"."""
+        return str(self.settings.get("task", "tal"))
+
 
 class Detection(NamedTuple):
     """One detection, as iteration gives it."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray as Array
 from torch import Tensor
 
@@ -31,7 +31,8 @@ class Instances(NamedTuple):
 class Batch:
     """Pieces of videos with their instances, and the classes that they may be of."""
 
-    features: Float[Tensor, "b t d_in"]
+    features: Float[Tensor, "b t d_in"] | UInt8[Tensor, "b t 3 h w"]
+    """Or frames, for methods that see these: they put features in their place first of all."""
     texts: Float[Tensor, "k *p d"]
     """The classes' embeddings in the joint space; of each in p sentences, for some methods."""
     names: tuple[str, ...]

@@ -1,12 +1,15 @@
 """What a method uses of an encoder's towers: the encoder's own, or a copy that learns."""
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from openmoment.encoders.base import HasImageTower
+from openmoment.encoders.image_tower import ImageTower
 from openmoment.encoders.text_tower import Shared, TextTower
+from openmoment.errors import ConfigError
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -15,6 +18,20 @@ def learning_copy(own: M) -> M:
     """The same in full precision, with weights that learn; the encoder keeps its own."""
     copied = copy.deepcopy(own).to(torch.get_default_device(), torch.float32)
     return copied.requires_grad_(True)
+
+
+def learning_image_tower(space: Any, *, checkpointing: bool = False) -> ImageTower:
+    """A copy of the space's image tower that learns.
+
+    ``checkpointing``: see `ImageTower`. Raises ConfigError for a backbone without one.
+    """
+    if not isinstance(space, HasImageTower):
+        raise ConfigError(
+            "tune_image=true needs a backbone whose image tower can be tuned: one of open_clip."
+        )
+    tower = learning_copy(space.image_tower())
+    tower.checkpointing = checkpointing
+    return tower
 
 
 class ReadsTexts(nn.Module):

@@ -115,8 +115,8 @@ def point_targets(
 
 
 def propose(
-    scores: Sequence[Float[Array, "k m"]],
-    displacements: Sequence[Float[Array, "k m 2"]],
+    scores: Sequence[Float[Array, "k _"]],
+    displacements: Sequence[Float[Array, "k _ 2"]],
     t: int,
     how: PointDecoding,
     *,

@@ -19,6 +19,24 @@ class Level(NamedTuple):
         return self.x if self.valid is None else self.x * self.valid[:, :, None]
 
 
+def convolve(conv: nn.Conv1d, x: Float[Tensor, "b t d_in"]) -> Float[Tensor, "b m d_out"]:
+    """A convolution over time of rows that stay rows.
+
+    As a picture of height one, whose channels come last in memory: nothing is copied to turn rows
+    into columns and back, which takes up to half of the time of a convolution of few snippets.
+    """
+    picture = x.contiguous().transpose(1, 2).unsqueeze(2)
+    made = nn.functional.conv2d(
+        picture,
+        conv.weight.unsqueeze(2),
+        conv.bias,
+        stride=(1, conv.stride[0]),
+        padding=(0, int(conv.padding[0])),
+        groups=conv.groups,
+    )
+    return made.squeeze(2).transpose(1, 2)
+
+
 class DepthwiseLevel(nn.Module):
     """``LN(DWConv_k3(x))``, of the same resolution or of half of it."""
 
@@ -29,7 +47,7 @@ class DepthwiseLevel(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, level: Level) -> Level:
-        x = self.convolve(level.clean().transpose(1, 2)).transpose(1, 2)
+        x = convolve(self.convolve, level.clean())
         valid = None if level.valid is None else level.valid[:, :: self.stride]
         return Level(self.norm(x), valid)
 

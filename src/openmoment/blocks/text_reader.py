@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from openmoment.blocks.borrowed import ReadsTexts
-from openmoment.blocks.context import read_marks
 from openmoment.encoders.base import HasTextTower
 from openmoment.encoders.text_tower import Shared, TextTower
 from openmoment.errors import ConfigError
@@ -51,7 +50,7 @@ class TextReader(ReadsTexts):
         own = _find_tower(space, tower)
         super().__init__(own, finetune=finetune)
         self._tokens, self._max_tokens = tokens, max_tokens
-        self._padding = read_marks(own).padding
+        self._padding = int(own.tokenize(["", "a"])[0, -1])
         self._space = Shared(space) if tower == CLIP and tokens == "one" else None
         self._width = self._width_of(own)
         size = 4 * self._width * (1 if tokens == "one" else max_tokens)
@@ -64,8 +63,11 @@ class TextReader(ReadsTexts):
 
     def forward(self, texts: Sequence[str]) -> tuple[Float[Tensor, "k m d"], Bool[Tensor, "k m"]]:
         """The tokens of each text, and where they are no padding."""
-        learns = self.tower is not None and torch.is_grad_enabled()
-        rows = self._read(texts) if learns else self._recall(texts)
+        if self.tower is not None and torch.is_grad_enabled():
+            self._memory.forget()  # the weights are about to change
+            rows = self._read(texts)
+        else:
+            rows = self._recall(texts)
         lengths = torch.tensor([len(row) for row in rows], device=self._here.device)
         mask = torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
         return pad_sequence(rows, batch_first=True), mask
@@ -91,9 +93,7 @@ class TextReader(ReadsTexts):
             if self._space is not None:
                 points = self._space.value.tower_to_joint(points)
             return list(points[:, None])
-        return [
-            row[self._kept(length)] for row, length in zip(every.float(), lengths, strict=True)
-        ]
+        return [row[self._kept(length)] for row, length in zip(every.float(), lengths, strict=True)]
 
     def _kept(self, length: int) -> list[int]:
         """The places of a text's tokens: what the last one says is of the whole text."""
@@ -119,13 +119,16 @@ class _Memory:
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Memory":
         return _Memory(self._room)
 
+    def forget(self) -> None:
+        self._rows.clear()
+
     def recall(
         self, texts: Sequence[str], state: int, read: Callable[[Sequence[str]], list[Tensor]]
     ) -> list[Tensor]:
         """Of each text; ``read`` reads those that are new, or all once the ``state`` is another."""
         if state != self._state:
             self._state = state
-            self._rows.clear()
+            self.forget()
         known = {text: self._rows[text] for text in texts if text in self._rows}
         new = [text for text in dict.fromkeys(texts) if text not in known]
         for start in range(0, len(new), _AT_ONCE):

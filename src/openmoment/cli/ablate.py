@@ -42,6 +42,10 @@ def ablate_verb(
             show_default=False,
         ),
     ] = None,
+    videos: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Its videos, for rows that learn from frames."),
+    ] = None,
     setting: Annotated[
         str, typer.Option(metavar="NAME", help="75-25, as in the papers, or 50-50.")
     ] = "75-25",
@@ -83,6 +87,7 @@ def ablate_verb(
         data,
         features,
         load_encoder(backbone),
+        videos=videos,
         preset=preset,
         given=parse_assignments(given or []),
         cache=Cache(),

@@ -1,7 +1,5 @@
 """openmoment datasets: what is known of each, and what is in the files at hand."""
 
-import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -118,22 +116,12 @@ def queries_verb(
     Answer them by qid, and openmoment evaluate scores it.
     """
     from openmoment.datasets import load_retrieval
-    from openmoment.files import write_text
+    from openmoment.evaluation.retrieval_files import write_queries
 
     data = load_retrieval(name, root)
     moments = data.subset(subset or data.test_subset)
-    rows = [
-        {
-            "qid": moment.query_id,
-            "query": moment.query,
-            "vid": moment.video,
-            "duration": None if math.isnan(moment.duration_s) else moment.duration_s,
-            "relevant_windows": moment.windows.tolist(),
-        }
-        for moment in moments
-    ]
-    write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), out)
-    say(f"Wrote {len(rows)} queries to {out}.")
+    write_queries(moments, out)
+    say(f"Wrote {len(moments)} queries to {out}.")
 
 
 def _files(videos: Path | None, features: Path | None) -> set[str] | None:

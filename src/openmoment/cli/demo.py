@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from openmoment.cli.console import print_json, progress_bar, say, verb
-from openmoment.cli.find import show
+from openmoment.cli.found_text import show
 from openmoment.encoders import describe_backbone
 
 

@@ -25,7 +25,14 @@ from openmoment.cli.console import (
     say,
     verb,
 )
-from openmoment.cli.retrieval import RETRIEVAL, evaluate_retrieval
+from openmoment.cli.retrieval import (
+    Sentences,
+    evaluate_retrieval,
+    is_retrieval,
+    refuse_options,
+    score_retrieval,
+)
+from openmoment.cli.segmentation import evaluate_segmentation, is_segmentation, refuse_moments
 from openmoment.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -158,10 +165,12 @@ def evaluate_verb(
     openmoment evaluate --method similarity --dataset thumos14 --root DIR --features DIR
 
     openmoment evaluate --checkpoint DIR --dataset thumos14 --root DIR --features DIR …
+
+    Datasets of moment retrieval are asked for every sentence: --dataset charades-sta …
     """
     from openmoment.cli.result_text import Report
     from openmoment.evaluation.kept import keep
-    from openmoment.evaluation.protocol import Protocol
+    from openmoment.evaluation.protocol import ALL_CLASSES, Protocol
     from openmoment.experiment import Checkpoints, SnippetSource
     from openmoment.report.diagnosis import write_diagnosis
 
@@ -169,15 +178,20 @@ def evaluate_verb(
         raise ConfigError(
             "Give a prediction file to score, or --method NAME or --checkpoint DIR to run one."
         )
-    if (name := dataset or profile) in RETRIEVAL:
-        if not predictions:
-            raise ConfigError(f"{name} is for moment retrieval: give a prediction file to score.")
+    how = Asked(method, preset, set_ or [], backbone, device, precision)
+    if (name := dataset or profile) and is_retrieval(name):
+        of_classes = (setting != ALL_CLASSES, unseen, generalized, classes, review, diagnose)
+        refuse_options(name, *of_classes)
+        sentences = Sentences(name, gt, root, subset)
+        if predictions:
+            score_retrieval(predictions, sentences, form=form.value, as_json=as_json)
+            return
         evaluate_retrieval(
-            predictions,
-            name=name,
-            gt=gt,
-            root=root,
-            subset=subset,
+            SnippetSource(how.load(checkpoint), features, videos, captions),
+            sentences,
+            text_check=text_check,
+            allow_missing=allow_missing,
+            out=out,
             form=form.value,
             as_json=as_json,
         )
@@ -187,13 +201,28 @@ def evaluate_verb(
     protocol = Protocol(
         data, setting, list_numbers(splits), rule.value, subset, generalized, list_names(unseen)
     )
+    if is_segmentation(data.name):
+        refuse_moments(data.name, predictions, review, diagnose)
+        evaluate_segmentation(
+            protocol,
+            lambda pipeline: SnippetSource(pipeline, features, videos, captions),
+            how.load,
+            checkpoint,
+            keeps_overlap=any(one.startswith("overlap=") for one in set_ or []),
+            text_check=text_check,
+            allow_missing=allow_missing,
+            with_classes=classes,
+            out=out,
+            form=form.value,
+            as_json=as_json,
+        )
+        return
     checks: dict[str, Result] = {}
     if predictions:
         if text_check:
             raise ConfigError("--text-check needs --method: a file cannot be asked again.")
         run = _score_predictions(predictions, protocol, external_scores, only_predicted)
     else:
-        how = Asked(method, preset, set_ or [], backbone, device, precision)
         trained = Checkpoints(checkpoint, protocol, how.load) if checkpoint else None
         pipeline = trained(next(iter(protocol.parts))) if trained else how.load()
         source = SnippetSource(pipeline, features, videos, captions)

@@ -24,9 +24,11 @@ from openmoment.cli.console import (
     say,
     verb,
 )
+from openmoment.cli.found_text import show
 from openmoment.encoders import describe_backbone
 from openmoment.errors import ConfigError, FormatError, OpenMomentError, QueryError
-from openmoment.types import Detections, clock
+from openmoment.tasks import TOP, Task
+from openmoment.types import Detections
 
 if TYPE_CHECKING:
     from openmoment.encoders.base import Progress
@@ -104,6 +106,17 @@ def find_verb(
         ),
     ] = None,
     checkpoint: CheckpointPath = None,
+    task: Annotated[
+        Task | None,
+        typer.Option(
+            help="tal: actions. mr: the moments that each sentence may mean, ranked. "
+            "as: one query, or none, at any time.",
+            show_default="tal, or the checkpoint's",
+        ),
+    ] = None,
+    top: Annotated[
+        int, typer.Option(metavar="K", min=1, help="Moments of each sentence, for --task mr.")
+    ] = TOP,
     setting: Settings = None,
     preset: Preset = None,
     fps: Annotated[
@@ -114,7 +127,9 @@ def find_verb(
     as_json: Json = False,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write moments: .json .csv .vtt .srt, or see --format."),
+        typer.Option(
+            metavar="FILE", help="Write moments: .json .csv .vtt .srt .txt, or see --format."
+        ),
     ] = None,
     format: Annotated[  # noqa: A002
         str | None,
@@ -151,6 +166,8 @@ def find_verb(
 
     Prints start, end, query and score of each moment, in order of time, and which queries do not
     occur. A second question about the same video takes about a second.
+
+    openmoment find kitchen.mp4 "a person opens the fridge, then pours milk" --task mr
     """
     from openmoment.methods import DEFAULT, Explains
     from openmoment.pipeline import load_pipeline, tidy_names
@@ -166,7 +183,7 @@ def find_verb(
         use_cache=not no_cache,
         device=device,
         precision=precision,
-    )
+    ).to_task(task, top=top)
     if explain and not isinstance(pipeline.method, Explains):
         raise ConfigError(
             f"--explain: {pipeline.method_name} has nothing to explain. Use --method t3al."
@@ -271,30 +288,6 @@ def ask(
             continue
         answers.found[str(path)] = found
         yield path, found
-
-
-def show(path: Path, found: Detections, *, with_name: bool) -> None:
-    """The table on the terminal."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    if with_name:
-        console.print(Text(str(path), style="bold"))
-    if len(found):
-        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-        table.add_column("start", justify="right")
-        table.add_column("end", justify="right")
-        table.add_column("query", overflow="fold")
-        table.add_column("score", justify="right")
-        for start_s, end_s, name, score in found.by_time():
-            table.add_row(clock(start_s), clock(end_s), Text(name), f"{score:.2f}")
-        console.print(table)
-    if found.not_found:
-        presence = dict(zip(found.names, found.presence, strict=True))
-        missing = ", ".join(f"{name} ({presence[name]:.2f})" for name in found.not_found)
-        console.print(Text(f"not found: {missing}"))
 
 
 def cut_clips(path: Path, found: Detections, folder: Path, *, exact: bool) -> None:

@@ -50,7 +50,8 @@ def pull_weights(name: str) -> None:
     """Download the weights of a preset or of an open_clip tag, and say where they are."""
     from openmoment.encoders import ENCODERS
     from openmoment.encoders.hub import pull
-    from openmoment.encoders.open_clip import OpenClip, parse_spec, repo_of
+    from openmoment.encoders.open_clip import OpenClip
+    from openmoment.encoders.open_clip_names import parse_spec, repo_of
 
     weights = parse_spec(name)
     if weights is None:

@@ -110,16 +110,19 @@ def describe(result: Result) -> str:
 
 def _drops(result: Result, checks: Mapping[str, Result]) -> list[str]:
     own = result.mean[AVERAGE]
-    lines = []
-    for name, check in checks.items():
-        other = check.mean[AVERAGE]
-        kept = other / own if own else 1.0
-        verdict = "it reads its text" if kept < 0.5 else "it does not seem to read its text"
-        lines.append(
-            f"{name}: average mAP {100 * own:.1f} becomes {100 * other:.1f} "
-            f"({100 * kept:.0f} % is left): {verdict}."
-        )
-    return lines
+    return [
+        drop_line(name, "average mAP", own, check.mean[AVERAGE]) for name, check in checks.items()
+    ]
+
+
+def drop_line(name: str, metric: str, own: float, other: float) -> str:
+    """What is left of a metric, from ``own`` to ``other``, when the words say something else."""
+    kept = other / own if own else 1.0
+    verdict = "it reads its text" if kept < 0.5 else "it does not seem to read its text"
+    return (
+        f"{name}: {metric} {100 * own:.1f} becomes {100 * other:.1f} "
+        f"({100 * kept:.0f} % is left): {verdict}."
+    )
 
 
 def _oracle(run: Run) -> Result:

@@ -10,60 +10,65 @@ from openmoment.cli.console import progress_bar, say, verb
 
 @verb
 def synthesize_verb(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="thumos14 or activitynet.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="thumos14, activitynet, coin, charades-sta …")
+    ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where annotations and features go.")],
     seed: Annotated[int, typer.Option(help="Of the world and of every video.")] = 0,
     train: Annotated[
-        int | None, typer.Option(min=1, help="Videos to train on.", show_default="120 or 600")
+        int | None, typer.Option(min=1, help="Videos to train on.", show_default="by NAME")
     ] = None,
     test: Annotated[
-        int | None, typer.Option(min=1, help="Videos to test on.", show_default="100 or 400")
+        int | None, typer.Option(min=1, help="Videos to test on.", show_default="by NAME")
     ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="How hard it is: noise=2; repeatable."),
     ] = None,
 ) -> None:
-    """Make up a dataset with the classes of a real one: annotations and features, no video.
+    """Make up a dataset in the form of a real one: annotations and features, no video.
 
     Methods can be trained, compared and taken apart in it: docs/datasets.md. What they score says
     nothing of real video.
     """
     from openmoment.cache import Cache
-    from openmoment.config import from_table, parse_assignments
+    from openmoment.config import from_table, parse_assignments, to_table
     from openmoment.datasets import DATASETS
     from openmoment.datasets.base import prompt_name
-    from openmoment.datasets.names import SYNTHETIC
-    from openmoment.datasets.synthetic import FOOTAGE, FPS, SyntheticWorld, World
-    from openmoment.datasets.synthetic_files import FEATURES, write_world
+    from openmoment.datasets.names import SYNTHETIC, published_splits
+    from openmoment.datasets.synthetic import FPS, World
+    from openmoment.datasets.synthetic_files import FEATURES, WORLDS, write_world
     from openmoment.encoders import load_encoder
     from openmoment.errors import UnknownNameError
     from openmoment.types import Recipe
 
-    if name not in FOOTAGE:
-        raise UnknownNameError("world", name, list(FOOTAGE))
-    settings = from_table(World, parse_assignments(set_ or []), where="world")
-    benchmark, footage = DATASETS[SYNTHETIC + name], FOOTAGE[name]
+    if name not in WORLDS:
+        raise UnknownNameError("world", name, list(WORLDS))
+    benchmark, shape = DATASETS[SYNTHETIC + name], WORLDS[name]
+    given = parse_assignments(set_ or [])
+    settings = from_table(World, {**to_table(shape.settings), **given}, where="world")
     encoder = load_encoder("synthetic")
-    names = [prompt_name(label) for label in benchmark.classes]
+    names = [prompt_name(label) for label in shape.names]
     texts = Cache().texts(encoder.fingerprint, names, encoder.encode_text)
-    world = SyntheticWorld(
-        benchmark.classes,
+    world = shape.kind(
+        shape.names,
         encoder.space.project_text(texts),
-        footage,
+        shape.footage,
         settings=settings,
         seed=seed,
     )
     num_videos = {
-        benchmark.train_subset: train or footage.num_train,
-        benchmark.test_subset: test or footage.num_test,
+        benchmark.train_subset: train or shape.footage.num_train,
+        benchmark.test_subset: test or shape.footage.num_test,
     }
+    num_videos |= dict.fromkeys(shape.more_tests, num_videos[benchmark.test_subset])
     recipe = Recipe(encoder.name, encoder.fingerprint, FPS, "")
     with progress_bar(benchmark.name) as advance:
         write_world(world, out, recipe, num_videos=num_videos, advance=advance)
     counted = ", ".join(f"{number} {subset}" for subset, number in num_videos.items())
     say(f"Made {counted} videos in {out}. They are made up. Next:")
+    setting = " --setting 75-25" if benchmark.name in published_splits() else ""
     say(
         f"openmoment evaluate --method similarity --backbone {encoder.name} --dataset "
-        f"{benchmark.name} --root {out} --features {out / FEATURES} --setting 75-25"
+        f"{benchmark.name} --root {out} --features {out / FEATURES}{setting}"
     )

@@ -1,4 +1,4 @@
-"""openmoment train: a method with weights, on the seen classes of a dataset."""
+"""openmoment train: a method with weights, on the classes or the sentences of a dataset."""
 
 import shlex
 from collections.abc import Callable
@@ -12,7 +12,6 @@ from openmoment.cli.console import (
     AllowMissing,
     Backbone,
     DatasetName,
-    FeatureFiles,
     Preset,
     Root,
     UnseenNames,
@@ -32,7 +31,6 @@ def train_verb(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="openmoment models.")],
     dataset: DatasetName,
     root: Root,
-    features: FeatureFiles,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the checkpoint goes.")],
     given: Annotated[
         list[str] | None,
@@ -41,6 +39,13 @@ def train_verb(
             help="Settings of the method and of training, over the preset's.",
             show_default=False,
         ),
+    ] = None,
+    features: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Feature files of its videos.")
+    ] = None,
+    videos: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Its videos, for a method that learns from frames."),
     ] = None,
     setting: Annotated[
         str, typer.Option(metavar="NAME", help="75-25 or 50-50: seen classes; or all classes.")
@@ -66,17 +71,20 @@ def train_verb(
     ] = False,
     allow_missing: AllowMissing = False,
 ) -> None:
-    """Train METHOD on the seen classes of a dataset, into a checkpoint.
+    """Train METHOD on the seen classes, or the sentences, of a dataset, into a checkpoint.
 
     openmoment train contrans --dataset thumos14 --root DIR --features DIR --setting 75-25
     --split 0 --out DIR lr=1e-4
+
+    openmoment train unloc --dataset charades-sta --root DIR --features DIR --out DIR
 
     Without --preset the settings are the recommended ones for the dataset. --split all trains the
     ten one after the other. Several processes: torchrun --nproc-per-node 2 -m openmoment train …
     """
     from openmoment.cache import Cache
     from openmoment.config import parse_assignments
-    from openmoment.datasets import load_dataset
+    from openmoment.datasets import load_either
+    from openmoment.datasets.base import RetrievalDataset
     from openmoment.encoders import load_encoder
     from openmoment.extras import require
     from openmoment.training.card import split_folder
@@ -90,7 +98,7 @@ def train_verb(
     )
 
     require("tomli_w", extra="train")
-    data = load_dataset(dataset, root, exclude=exclude)
+    data = load_either(dataset, root, exclude=exclude)
     splits = class_splits(data, setting, split, list_names(unseen))
     encoder = load_encoder(backbone)
     plan = make_plan(
@@ -98,6 +106,7 @@ def train_verb(
         data,
         features,
         encoder,
+        videos=videos,
         preset=preset,
         given=parse_assignments(given or []),
         cache=Cache(),
@@ -129,9 +138,12 @@ def train_verb(
     if processes.is_main_process:
         named = encoder.name if backbone == "auto" else backbone
         options = {"checkpoint": out, "dataset": dataset, "root": root}
-        options |= {"features": features, "backbone": named, "exclude": exclude}
-        options |= {"unseen": unseen} if unseen else {"setting": setting}
-        options |= {"splits": split} if split else {}
+        shown = {"videos": videos} if videos else {"features": features}
+        options |= shown | {"backbone": named}
+        if not isinstance(data, RetrievalDataset):
+            options["exclude"] = exclude
+            options |= {"unseen": unseen} if unseen else {"setting": setting}
+            options |= {"splits": split} if split else {}
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
         typer.echo(shlex.join(["openmoment", "evaluate", *words]))
 

@@ -25,6 +25,11 @@ DATASETS: LazyTable[Benchmark] = LazyTable(
         "folder": "openmoment.datasets.folder:FOLDER",
         "synthetic-thumos14": "openmoment.datasets.synthetic_files:SYNTHETIC_THUMOS14",
         "synthetic-activitynet": "openmoment.datasets.synthetic_files:SYNTHETIC_ACTIVITYNET",
+        "synthetic-coin": "openmoment.datasets.synthetic_files:SYNTHETIC_COIN",
+        "synthetic-charades-sta": "openmoment.datasets.synthetic_files:SYNTHETIC_CHARADES_STA",
+        "synthetic-activitynet-captions": (
+            "openmoment.datasets.synthetic_files:SYNTHETIC_ACTIVITYNET_CAPTIONS"
+        ),
     },
 )
 
@@ -42,6 +47,15 @@ def load_dataset(
         raise ConfigError(f"{benchmark.title} is for moment retrieval: it has no classes.")
     records, sources = read_records(benchmark, root, annotations)
     return build_dataset(benchmark, records, exclude=exclude, sources=sources)
+
+
+def load_either(
+    name: str, root: Path, *, annotations: Path | None = None, exclude: str = "default"
+) -> Dataset | RetrievalDataset:
+    """The dataset ``name``, of classes or of sentences. Raises as `load_dataset`."""
+    if DATASETS[name].task == "retrieval":
+        return load_retrieval(name, root, annotations=annotations)
+    return load_dataset(name, root, annotations=annotations, exclude=exclude)
 
 
 def load_retrieval(name: str, root: Path, *, annotations: Path | None = None) -> RetrievalDataset:

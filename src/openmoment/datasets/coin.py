@@ -7,17 +7,23 @@ behind it in brackets. UnLoc evaluates step labels of every frame at 2 frames pe
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from openmoment.datasets.base import Benchmark, Layout
-from openmoment.datasets.records import Instance, Record, Records, loose_number
-from openmoment.reading import get, read_json
+from openmoment.datasets.records import Instance, Record, Records, loose_number, read_real_json
+from openmoment.reading import get
 
 _SUBSETS = {"training": "training", "train": "training", "testing": "testing", "test": "testing"}
 
 
 def _read(files: Sequence[Path]) -> Records:
     (path,) = files
-    database = get(read_json(path), "database", dict, str(path))
+    return parse_coin(read_real_json(path), path)
+
+
+def parse_coin(content: Any, path: Path) -> Records:
+    """The records in a file of the official layout, once it is read. Raises FormatError."""
+    database = get(content, "database", dict, str(path))
     texts: dict[str, str] = {}
     task_of: dict[str, str] = {}
     found = []

@@ -58,12 +58,17 @@ def read_activitynet_json(path: Path) -> Records:
     COIN's "annotation" is taken for "annotations", and times may be text. Raises FormatError,
     also for a made-up world, so that none is taken for the real thing.
     """
+    return parse_activitynet(read_real_json(path), path)
+
+
+def read_real_json(path: Path) -> Any:
+    """What a file of annotations holds. Raises FormatError, also for a made-up world."""
     content = read_json(path)
     if is_made_up(content):
         raise FormatError(
             f"{path}: a made-up world. Give --dataset {SYNTHETIC}NAME --root {path.parent} instead."
         )
-    return parse_activitynet(content, path)
+    return content
 
 
 def is_made_up(content: Any) -> bool:

@@ -163,16 +163,37 @@ class SyntheticWorld:
         self.footage, self.settings, self.seed = footage, settings or World(), seed
         self.directions = _directions(texts, self.settings.rotation, seed)
 
+    @property
+    def num_kinds(self) -> int:
+        """Into how many kinds videos fall: what `Video.label` says of one."""
+        return len(self.names)
+
+    def videos(self, subset: str, number: int) -> list[Video]:
+        """Videos of a subset that can be made."""
+        return list_videos(f"synthetic_{subset}", number, self.num_kinds)
+
     def make(self, video: Video) -> Film:
         """The video, the same whenever it is made."""
-        rng = _generator(self.seed, video.id)
-        annotations = _annotate(video, self.names, self.footage, rng)
+        rng = generator(self.seed, video.id)
+        annotations = self.annotate(video, rng)
         num_snippets = round(annotations.duration_s * FPS)
         grid = SnippetGrid.uniform(num_snippets, end_s=annotations.duration_s)
         features = np.zeros((num_snippets, self.directions.classes.shape[1]))
         for part in self._parts(annotations, grid, rng):
             features += part
         return Film(annotations, _unit(features).astype(np.float32), grid)
+
+    def annotate(self, video: Video, rng: np.random.Generator) -> Annotations:
+        """Instances in the order of time, none over another, in milliseconds as files have them."""
+        return _annotate(video, self.names, self.footage, rng)
+
+    def entry(self, video: Video, truth: Annotations) -> dict[str, object]:
+        """What an annotation file says of the video's instances: here as in ActivityNet's."""
+        rows = [
+            {"segment": segment, "label": truth.names[label]}
+            for segment, label in zip(truth.segments.tolist(), truth.labels.tolist(), strict=True)
+        ]
+        return {"annotations": rows}
 
     def _parts(
         self, truth: Annotations, grid: SnippetGrid, rng: np.random.Generator
@@ -203,7 +224,7 @@ class SyntheticWorld:
         others = np.setdiff1d(np.arange(len(classes)), truth.labels)
         free = 1 - visibility(truth.segments, grid, world.ramp_s).sum(axis=0)
         for _ in range(rng.poisson(world.distractors * len(truth))):
-            length_s = min(_lengths(self.footage, 1, rng)[0], truth.duration_s)
+            length_s = min(draw_lengths(self.footage, 1, rng)[0], truth.duration_s)
             start_s = rng.uniform(0, truth.duration_s - length_s)
             stretch = np.array([[start_s, start_s + length_s]])
             is_class = rng.random() < 0.5 and len(others) > 0
@@ -235,7 +256,7 @@ def rotation_matrix(
 
 
 def _directions(texts: Float[Array, "k d"], rotation: float, seed: int) -> Directions:
-    rng = _generator(seed, "directions")
+    rng = generator(seed, "directions")
     width = texts.shape[1]
     turned = rotation_matrix(width, rotation, rng)
     meanings = _unit(texts - texts.mean(axis=0))
@@ -253,20 +274,28 @@ def _directions(texts: Float[Array, "k d"], rotation: float, seed: int) -> Direc
 def _annotate(
     video: Video, names: tuple[str, ...], footage: Footage, rng: np.random.Generator
 ) -> Annotations:
-    """Instances in the order of time, none over another, in milliseconds as files have them."""
     duration_s = round(rng.uniform(*footage.duration_s), 3)
     num = int(rng.integers(footage.num_instances[0], footage.num_instances[1] + 1))
-    lengths_s = _lengths(footage, num, rng)
+    lengths_s = draw_lengths(footage, num, rng)
     lengths_s *= min(1.0, footage.max_share * duration_s / lengths_s.sum())
-    rest_s = duration_s - lengths_s.sum() - _MIN_GAP_S * (num + 1)
-    gaps_s = _MIN_GAP_S + rest_s * rng.dirichlet(np.ones(num + 1))
-    starts_s = np.cumsum(gaps_s[:-1]) + np.cumsum(lengths_s) - lengths_s
-    segments = np.round(np.stack([starts_s, starts_s + lengths_s], axis=1), 3)
+    segments = spread(lengths_s, duration_s, rng)
     return Annotations(segments, _labels(video, len(names), footage, num, rng), names, duration_s)
 
 
-def _lengths(footage: Footage, num: int, rng: np.random.Generator) -> Float[Array, " n"]:
+def draw_lengths(footage: Footage, num: int, rng: np.random.Generator) -> Float[Array, " n"]:
+    """Of so many instances, in seconds."""
     return footage.length_s * np.exp(footage.length_spread * rng.standard_normal(num))
+
+
+def spread(
+    lengths_s: Float[Array, " n"], duration_s: float, rng: np.random.Generator
+) -> Float[Array, "n 2"]:
+    """Instances of these lengths, in their order, with random gaps around and between them."""
+    num = len(lengths_s)
+    rest_s = duration_s - lengths_s.sum() - _MIN_GAP_S * (num + 1)
+    gaps_s = _MIN_GAP_S + rest_s * rng.dirichlet(np.ones(num + 1))
+    starts_s = np.cumsum(gaps_s[:-1]) + np.cumsum(lengths_s) - lengths_s
+    return np.round(np.stack([starts_s, starts_s + lengths_s], axis=1), 3)
 
 
 def _labels(
@@ -335,7 +364,8 @@ def _noise(num: int, width: int, rng: np.random.Generator) -> Float[Array, "t d"
     return rows
 
 
-def _generator(seed: int, name: str) -> np.random.Generator:
+def generator(seed: int, name: str) -> np.random.Generator:
+    """Random numbers of their own for whatever has a name."""
     digest = sha256(f"{seed}/{name}".encode()).digest()
     return np.random.default_rng(int.from_bytes(digest))
 

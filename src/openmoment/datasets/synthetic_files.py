@@ -1,4 +1,4 @@
-"""The made-up world on disk: marked annotations in ActivityNet's form, and feature files.
+"""The made-up world on disk: marked annotations, in the form of a real dataset, and feature files.
 
 Its datasets have names of their own, ``synthetic-thumos14``, and no reader of a real dataset takes
 the marked file: a number from it cannot pass for a real one.
@@ -6,20 +6,28 @@ the marked file: a number from it cannot pass for a real one.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from openmoment.config import to_table
+from openmoment.datasets import synthetic_sentences, synthetic_steps
 from openmoment.datasets.activitynet import ACTIVITYNET
+from openmoment.datasets.activitynet_captions import ACTIVITYNET_CAPTIONS
 from openmoment.datasets.base import Benchmark, Layout
+from openmoment.datasets.charades_sta import CHARADES_STA
+from openmoment.datasets.coin import COIN, parse_coin
 from openmoment.datasets.names import SYNTHETIC
 from openmoment.datasets.records import MADE_UP, Records, is_made_up, parse_activitynet
-from openmoment.datasets.synthetic import Film, SyntheticWorld, Video, list_videos
+from openmoment.datasets.synthetic import FOOTAGE, Film, Footage, SyntheticWorld, World
+from openmoment.datasets.synthetic_sentences import SentenceWorld
+from openmoment.datasets.synthetic_steps import StepWorld
 from openmoment.datasets.thumos14 import THUMOS14
 from openmoment.errors import FormatError
 from openmoment.features import SUFFIX, write_features
 from openmoment.files import write_text
 from openmoment.reading import get, read_json
-from openmoment.types import Annotations, Recipe, Snippets
+from openmoment.types import Recipe, Snippets
 
 ANNOTATIONS = "annotations.json"
 FEATURES = "features"
@@ -29,8 +37,16 @@ Advance = Callable[[float, float], None]
 """Hears (videos done, videos in all)."""
 
 
-def _like(real: Benchmark) -> Benchmark:
-    """The made-up dataset with the classes, subsets and metrics of a real one."""
+def _like(
+    real: Benchmark,
+    *,
+    classes: tuple[str, ...] = (),
+    parse: Callable[[Any, Path], Records] = parse_activitynet,
+) -> Benchmark:
+    """The made-up dataset with the classes, subsets and metrics of a real one.
+
+    It has other ``classes`` than the real one if they are given.
+    """
 
     def read(files: Sequence[Path]) -> Records:
         (path,) = files
@@ -40,7 +56,7 @@ def _like(real: Benchmark) -> Benchmark:
             raise FormatError(
                 f"{path}: {MADE_UP}.dataset: expected {real.name!r}, got {origin.get('dataset')!r}."
             )
-        return parse_activitynet(content, path)
+        return parse(content, path)
 
     return Benchmark(
         name=SYNTHETIC + real.name,
@@ -50,13 +66,61 @@ def _like(real: Benchmark) -> Benchmark:
         train_subset=real.train_subset,
         test_subset=real.test_subset,
         profile=real.profile,
-        classes=real.classes,
+        classes=classes or real.classes,
         where_to_get=f"Make it: openmoment datasets synthesize {real.name} --out DIR",
     )
 
 
+def _parse_sentences(content: Any, path: Path) -> Records:
+    """Records in ActivityNet's form, where every label is a sentence and has an id."""
+    return [
+        replace(
+            record,
+            instances=tuple(
+                instance._replace(query_id=f"{record.id}:{i}")
+                for i, instance in enumerate(record.instances)
+            ),
+        )
+        for record in parse_activitynet(content, path)
+    ]
+
+
 SYNTHETIC_THUMOS14 = _like(THUMOS14)
 SYNTHETIC_ACTIVITYNET = _like(ACTIVITYNET)
+SYNTHETIC_COIN = _like(COIN, classes=synthetic_steps.STEPS, parse=parse_coin)
+
+SYNTHETIC_CHARADES_STA = _like(CHARADES_STA, parse=_parse_sentences)
+SYNTHETIC_ACTIVITYNET_CAPTIONS = _like(ACTIVITYNET_CAPTIONS, parse=_parse_sentences)
+
+
+class Shape(NamedTuple):
+    """What is made for a real dataset."""
+
+    kind: type[SyntheticWorld]
+    footage: Footage
+    names: tuple[str, ...]
+    """Whose texts decide what is seen."""
+    settings: World = World()
+    more_tests: tuple[str, ...] = ()
+    """Subsets to test on, besides that of the real dataset."""
+
+
+WORLDS: Mapping[str, Shape] = {
+    "thumos14": Shape(SyntheticWorld, FOOTAGE["thumos14"], THUMOS14.classes),
+    "activitynet": Shape(SyntheticWorld, FOOTAGE["activitynet"], ACTIVITYNET.classes),
+    "coin": Shape(StepWorld, synthetic_steps.COIN, synthetic_steps.STEPS),
+    **{
+        footage.name: Shape(
+            SentenceWorld,
+            footage,
+            synthetic_sentences.PHRASES,
+            synthetic_sentences.SETTINGS,
+            (synthetic_sentences.NEW_PHRASES,),
+        )
+        for footage in (synthetic_sentences.CHARADES_STA, synthetic_sentences.ACTIVITYNET_CAPTIONS)
+    },
+}
+"""By the real dataset whose shape they have."""
 
 
 def write_world(
@@ -81,14 +145,15 @@ def write_world(
         path.unlink(missing_ok=True)
     except OSError as error:
         raise FormatError(f"{folder}: cannot be written ({error.strerror or error}).") from error
-    videos = {
-        subset: list_videos(f"synthetic_{subset}", number, len(world.names))
-        for subset, number in num_videos.items()
-    }
+    videos = {subset: world.videos(subset, number) for subset, number in num_videos.items()}
     total, database = sum(num_videos.values()), {}
     for subset, listed in videos.items():
         for video in listed:
-            database[video.id] = _write(world.make(video), video, subset, features, recipe)
+            film = world.make(video)
+            _write(film, features / f"{video.id}{SUFFIX}", recipe)
+            truth = film.annotations
+            told = {"subset": subset, "duration": truth.duration_s}
+            database[video.id] = told | world.entry(video, truth)
             if advance:
                 advance(len(database), total)
     origin = {
@@ -100,18 +165,5 @@ def write_world(
     write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", path)
 
 
-def _write(
-    film: Film, video: Video, subset: str, folder: Path, recipe: Recipe
-) -> dict[str, object]:
-    """Write the features; what the annotations say of the video."""
-    truth = film.annotations
-    snippets = Snippets(film.features, film.grid, recipe, truth.duration_s)
-    write_features(snippets, folder / f"{video.id}{SUFFIX}")
-    return {"subset": subset, "duration": truth.duration_s, "annotations": _rows(truth)}
-
-
-def _rows(truth: Annotations) -> list[dict[str, object]]:
-    return [
-        {"segment": segment, "label": truth.names[label]}
-        for segment, label in zip(truth.segments.tolist(), truth.labels.tolist(), strict=True)
-    ]
+def _write(film: Film, path: Path, recipe: Recipe) -> None:
+    write_features(Snippets(film.features, film.grid, recipe, film.annotations.duration_s), path)

@@ -36,7 +36,8 @@ def load_encoder(name: str = AUTO, *, device: str = _CPU, precision: str = _FULL
     if name == AUTO:
         name = next(known for known in BEST_FIRST if ENCODERS[known].missing() is None)
     if name not in ENCODERS:
-        from openmoment.encoders.open_clip import OpenClip, parse_spec
+        from openmoment.encoders.open_clip import OpenClip
+        from openmoment.encoders.open_clip_names import parse_spec
 
         weights = parse_spec(name)
         if weights:

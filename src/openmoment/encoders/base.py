@@ -100,6 +100,37 @@ class HasTextTower(Protocol):
 
 
 @runtime_checkable
+class HasImageTower(Protocol):
+    """A space whose image tower can be trained further.
+
+    Whoever trains it makes a copy; the tower itself is the encoder's.
+    """
+
+    def image_tower(self) -> Any:
+        """The `ImageTower`: frames to features before the visual projection."""
+        ...
+
+    def image_to_joint(self, features: Any) -> Any:
+        """Features as points of the joint space, [*shape d_in] to [*shape d]: `project_video`.
+
+        Tensors on any device; gradients flow.
+        """
+        ...
+
+
+@runtime_checkable
+class TakesImageTower(Protocol):
+    """An encoder that can see with another image tower than its own."""
+
+    def with_image_tower(self, tower: Any) -> "Encoder":
+        """The same words, and videos as the `ImageTower` sees them.
+
+        Name and fingerprint are its own, so that its features are never taken for the others.
+        """
+        ...
+
+
+@runtime_checkable
 class Encoder(Protocol):
     """One vision and language backbone. Making one is cheap: weights load when first needed."""
 

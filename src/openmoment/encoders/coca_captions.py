@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from jaxtyping import UInt8
 from numpy import ndarray as Array
 
-from openmoment.encoders.open_clip import OpenClip, import_open_clip
+from openmoment.encoders.open_clip import OpenClip
+from openmoment.encoders.open_clip_names import import_open_clip
 from openmoment.errors import ConfigError, OpenMomentError
 
 if TYPE_CHECKING:

@@ -6,17 +6,27 @@ projection. Weights are safetensors, read from a path or from the hub cache; not
 here (`hub.pull` does, when asked).
 """
 
+import copy
 from collections.abc import Sequence
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray as Array
 from safetensors import SafetensorError, safe_open
 
-from openmoment.encoders.hub import WEIGHT_NAMES, cached_weights, offline
+from openmoment.encoders.hub import offline
+from openmoment.encoders.open_clip_names import (
+    Weights,
+    find_weights,
+    import_open_clip,
+    missing_packages,
+    missing_weights,
+    name_of,
+)
 from openmoment.encoders.projected import ProjectedSpace, Projections
 from openmoment.encoders.two_tower import TEMPLATES, TwoTower
 from openmoment.errors import ConfigError, MissingWeightsError
@@ -24,22 +34,11 @@ from openmoment.errors import ConfigError, MissingWeightsError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from openmoment.encoders.image_tower import ImageTower
     from openmoment.encoders.text_tower import OpenClipTower, Prompt, TextTower
 
-CONFIG = "open_clip_config.json"
 _VIDEO_PROJECTIONS = ("visual.proj",)
 _TEXT_PROJECTIONS = ("text_projection", "text.text_projection")
-
-
-class Weights(NamedTuple):
-    """Where a model's weights come from; one of ``tag`` and ``path``."""
-
-    architecture: str
-    """An open_clip model's name, or ``local-dir:FOLDER``."""
-    tag: str = ""
-    path: Path | None = None
-    repo: str = ""
-    """On the hub, where it is known without asking open_clip."""
 
 
 class OpenClip(TwoTower):
@@ -47,6 +46,8 @@ class OpenClip(TwoTower):
 
     name = "open_clip"
     weights = Weights("")
+    is_tuned = False
+    """Whether it sees with an image tower that was trained with a method."""
 
     def __init__(
         self, weights: Weights | None = None, *, device: str = "cpu", precision: str = "fp32"
@@ -63,16 +64,14 @@ class OpenClip(TwoTower):
     def missing(cls) -> str | None:
         """What keeps this backbone from running here, and the cure; None when it is ready."""
         is_preset = bool(cls.weights.architecture)
-        return _missing_packages() or (
-            _missing_weights(cls.weights, cls.name) if is_preset else None
-        )
+        return missing_packages() or (missing_weights(cls.weights, cls.name) if is_preset else None)
 
     @cached_property
     def path(self) -> Path:
         """The weights file. Raises MissingWeightsError."""
         found = find_weights(self.weights)
         if found is None:
-            problem = _missing_weights(self.weights, self.name)
+            problem = missing_weights(self.weights, self.name)
             raise MissingWeightsError(problem or f"{self.name}: no weights.")
         return found
 
@@ -104,10 +103,9 @@ class OpenClip(TwoTower):
     def encode_pictures(self, pictures: list[UInt8[Array, "h w 3"]]) -> Float[Array, "b d_in"]:
         import torch
 
-        visual = self.model.visual  # made outside: what is made inside can never learn
+        tower = self.image_tower  # made outside: what is made inside can never learn
         with torch.inference_mode():
-            pooled = visual(self.preprocess(pictures))
-        pooled = pooled[0] if isinstance(pooled, tuple) else pooled
+            pooled = tower.see(self.preprocess(pictures))
         return pooled.float().cpu().numpy()
 
     def image_tokens(self, pictures: list[UInt8[Array, "h w 3"]]) -> "Tensor":
@@ -117,7 +115,7 @@ class OpenClip(TwoTower):
         """
         import torch
 
-        visual = self.model.visual
+        visual: Any = self.image_tower.visual
         if not hasattr(visual, "output_tokens"):
             raise ConfigError(f"{self.name}: its image tower gives no tokens.")
         before, visual.output_tokens = visual.output_tokens, True
@@ -136,7 +134,7 @@ class OpenClip(TwoTower):
         small = [np.asarray(resize(Image.fromarray(picture))) for picture in pictures]
         batch = torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).contiguous()
         batch = batch.to(torch.float32).div(255).sub_(mean).div_(std)
-        return batch.to(self.device, next(self.model.visual.parameters()).dtype)
+        return batch.to(self.device, next(self.image_tower.parameters()).dtype)
 
     def encode_text(
         self, names: Sequence[str], *, templates: Sequence[str] | None = None
@@ -164,6 +162,33 @@ class OpenClip(TwoTower):
             return tower.encode(tower.embed(ids), ids)[1]
 
     # the model -----------------------------------------------------------------------------
+
+    def with_image_tower(self, tower: "ImageTower") -> "OpenClip":
+        """The same words, and videos as a copy of ``tower`` sees them."""
+        import torch
+
+        dtype = next(self.image_tower.parameters()).dtype  # loads the model, which both share
+        digest = tower.fingerprint
+        tuned = copy.copy(self)
+        with torch.inference_mode(False):
+            seeing = copy.deepcopy(tower).requires_grad_(False)
+            tuned.image_tower = seeing.to(self.device, dtype)
+        tuned.name = f"{self.name}+{digest[:8]}"
+        tuned.is_tuned = True
+        tuned.note = "an image tower that was tuned with a method, which alone may read it"
+        tuned._fingerprint = sha256(f"{self.fingerprint} {digest}".encode()).hexdigest()[:16]
+        return tuned
+
+    @cached_property
+    def image_tower(self) -> "ImageTower":
+        """The image side, to be tuned too."""
+        from openmoment.encoders.image_tower import ImageTower
+
+        settings = self._preprocessing
+        height, width = settings.size if not isinstance(settings.size, int) else [settings.size] * 2
+        visual = self.model.visual
+        tower = ImageTower(visual, (height, width), mean=settings.mean, deviation=settings.std)
+        return tower.to(self.device, next(visual.parameters()).dtype)
 
     @cached_property
     def text_tower(self) -> "OpenClipTower":
@@ -227,6 +252,11 @@ class OpenClip(TwoTower):
                 f"{self.name}, or give a folder that holds it."
             ) from error
 
+    @property
+    def _preprocessing(self) -> Any:
+        """How open_clip prepares a picture: its size, mean and deviation among others."""
+        return import_open_clip().transform.PreprocessCfg(**self.model.visual.preprocess_cfg)
+
     @cached_property
     def _transform(self) -> tuple[Any, "Tensor", "Tensor"]:
         """Resizing and cropping as open_clip composes it, and its mean and deviation."""
@@ -234,8 +264,7 @@ class OpenClip(TwoTower):
         from torchvision.transforms import Compose
 
         transform = import_open_clip().transform
-        settings = transform.PreprocessCfg(**self.model.visual.preprocess_cfg)
-        steps = transform.image_transform_v2(settings, is_train=False).transforms
+        steps = transform.image_transform_v2(self._preprocessing, is_train=False).transforms
         normalize = steps[-1]
         shape = (1, 3, 1, 1)
         mean, std = (torch.tensor(v).view(shape) for v in (normalize.mean, normalize.std))
@@ -272,6 +301,15 @@ class OpenClipSpace(ProjectedSpace):
             pooled = linear(pooled, head.weight.to(pooled), head.bias.to(pooled))
         return pooled if projection is None else pooled @ pooled.new_tensor(projection)
 
+    def image_tower(self) -> "ImageTower":
+        """The encoder's own."""
+        return self._encoder.image_tower
+
+    def image_to_joint(self, features: "Tensor") -> "Tensor":
+        """The visual projection, with gradients, on whichever device."""
+        projection = self.projections.video
+        return features if projection is None else features @ features.new_tensor(projection)
+
 
 class ClipVitB16(OpenClip):
     """OpenAI's CLIP ViT-B/16: the backbone of ConTrans, STALE, EffPrompt and UnLoc-B."""
@@ -306,94 +344,3 @@ class CocaVitL14(OpenClip):
 
 
 PRESETS: tuple[type[OpenClip], ...] = (ClipVitB16, ClipVitB32, ClipVitL14, CocaVitL14)
-
-
-# ---------------------------------------------------------------------------------------------
-# Names and weights
-# ---------------------------------------------------------------------------------------------
-
-
-def parse_spec(text: str) -> Weights | None:
-    """``ARCHITECTURE@TAG``, ``ARCHITECTURE@PATH`` or a folder; None for any other name.
-
-    Raises MissingWeightsError for a path that does not exist or holds no safetensors.
-    """
-    folder = Path(text).expanduser()
-    if folder.is_dir() and (folder / CONFIG).is_file():
-        return Weights(f"local-dir:{folder}", path=_in_folder(folder))
-    architecture, at, where = text.partition("@")
-    if not at or not architecture or not where:
-        return None
-    path = Path(where).expanduser()
-    if path.is_dir():
-        return Weights(architecture, path=_in_folder(path))
-    if path.suffix or "/" in where:
-        if not path.is_file():
-            raise MissingWeightsError(f"{path}: no such weights file. Check the path.")
-        if path.suffix != ".safetensors":
-            raise MissingWeightsError(
-                f"{path}: expected a .safetensors file. Pickled weights can run code and are not "
-                "loaded; convert them first."
-            )
-        return Weights(architecture, path=path)
-    return Weights(architecture, tag=where)
-
-
-def name_of(weights: Weights) -> str:
-    """A short name that holds no path, so that features can move between machines."""
-    if weights.architecture.startswith("local-dir:"):
-        return Path(weights.architecture.removeprefix("local-dir:")).name
-    return f"{weights.architecture}@{weights.path.stem if weights.path else weights.tag}"
-
-
-def find_weights(weights: Weights) -> Path | None:
-    """The file, where it is on this machine. Asks open_clip only for tags that are no preset's."""
-    if weights.path:
-        return weights.path
-    repo = weights.repo or repo_of(weights)
-    return cached_weights(repo) if repo else None
-
-
-def repo_of(weights: Weights) -> str:
-    """The hub repository of an open_clip tag. Raises ConfigError for an unknown one."""
-    if weights.repo:
-        return weights.repo
-    open_clip = import_open_clip()
-    known = open_clip.get_pretrained_cfg(weights.architecture, weights.tag)
-    if not known:
-        tags = open_clip.list_pretrained_tags_by_model(weights.architecture)
-        raise ConfigError(
-            f"open_clip has no weights {weights.tag!r} of {weights.architecture!r}."
-            + (f" Known: {', '.join(tags)}." if tags else " Known models: open_clip.list_models().")
-        )
-    return known.get("hf_hub", "").rstrip("/")
-
-
-def import_open_clip() -> Any:
-    """open_clip, also beside a torchvision that does not fit torch. Raises MissingExtraError."""
-    from openmoment.encoders.torchvision_ops import declare_missing
-    from openmoment.extras import require
-
-    declare_missing()
-    return require("open_clip", extra="clip")
-
-
-def _in_folder(folder: Path) -> Path:
-    for name in WEIGHT_NAMES:
-        if (folder / name).is_file():
-            return folder / name
-    raise MissingWeightsError(f"{folder}: holds none of {', '.join(WEIGHT_NAMES)}.")
-
-
-def _missing_packages() -> str | None:
-    from importlib.util import find_spec
-
-    if find_spec("open_clip") is None:
-        return "Needs open_clip. Run: pip install 'openmoment[clip]'"
-    return None
-
-
-def _missing_weights(weights: Weights, name: str) -> str | None:
-    if find_weights(weights):
-        return None
-    return f"{name}: no weights on this machine. Run: openmoment models pull {name}"

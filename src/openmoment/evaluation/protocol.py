@@ -4,13 +4,9 @@ The reported number is the mean over the ten splits of each metric (methods diff
 points between splits), so a result of fewer says "1 of 10 splits".
 """
 
-import platform
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property, partial
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +16,7 @@ from openmoment.datasets.names import published_splits
 from openmoment.datasets.splits import NUM_SPLITS, Rule, Split, ZeroShot, zero_shot
 from openmoment.errors import ConfigError, FormatError
 from openmoment.evaluation.detection import PROFILES, evaluate_detection
-from openmoment.evaluation.result import Card, Result, SplitScore
+from openmoment.evaluation.result import Card, Result, SplitScore, made_here
 from openmoment.types import Annotations, Detections
 
 ALL_CLASSES = "all"
@@ -61,8 +57,8 @@ class Protocol:
 
     @property
     def tious(self) -> tuple[float, ...]:
-        """Of the dataset's profile."""
-        return PROFILES[self.dataset.profile]
+        """Of the dataset's profile; none where frames or sentences are scored."""
+        return PROFILES.get(self.dataset.profile, ())
 
     @property
     def evaluated(self) -> str:
@@ -107,12 +103,8 @@ class Protocol:
             "rule": self.rule,
             "generalized": self.generalized,
             "excluded": self.dataset.excluded,
-            "version": version("openmoment"),
-            "hardware": f"{platform.machine()}, {platform.system()}, Python {sys.version_info[0]}."
-            f"{sys.version_info[1]}",
-            "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         }
-        return Card(**(values | made))  # type: ignore[arg-type]
+        return Card(**(values | made_here() | made))  # type: ignore[arg-type]
 
 
 def score_split(

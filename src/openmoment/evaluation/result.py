@@ -6,9 +6,13 @@ All numbers are fractions; tables print percent.
 """
 
 import json
+import platform
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +63,16 @@ class Card:
     hardware: str = ""
     date: str = ""
     seconds: float | None = None
+
+
+def made_here() -> dict[str, object]:
+    """What a card says of the code, the machine and the day."""
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    return {
+        "version": version("openmoment"),
+        "hardware": f"{platform.machine()}, {platform.system()}, Python {python}",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }
 
 
 DECISIVE = (

@@ -296,6 +296,34 @@ def _stepwise_precision(
     return (precision * grows).sum(axis=0) / np.maximum(grows.sum(axis=0), 1)
 
 
+# what papers print -------------------------------------------------------------------------
+
+
+def metrics_by_name(
+    profile: str, predictions: Mapping[str, Retrieved], truth: Mapping[str, Segments]
+) -> dict[str, float]:
+    """The metrics of a dataset's papers by the names they use; QVHighlights has mAP besides.
+
+    Raises as `recall_at`.
+    """
+    ks, tious = (1, 5), (0.3, 0.5, 0.7)
+    recall = recall_at(predictions, truth, ks=ks, tious=tious)
+    metrics = {f"R@{k},IoU={tiou:g}": recall.at(k, tiou) for k in ks for tiou in tious}
+    metrics["mIoU"] = recall.mean_iou
+    if profile != "qvhighlights":
+        return metrics
+    by_length = qvhighlights(predictions, truth)
+    full = by_length["full"].detection
+    for i, tiou in enumerate(full.tious):
+        if tiou in (0.5, 0.75):
+            metrics[f"mAP@{tiou:g}"] = float(full.mean_ap[i])
+    metrics["mAP_avg"] = full.average
+    for length in ("short", "middle", "long"):
+        if length in by_length:
+            metrics[f"mAP_avg {length}"] = by_length[length].detection.average
+    return metrics
+
+
 # QVHighlights' files ----------------------------------------------------------------------
 
 

@@ -23,10 +23,17 @@ FORMATS: LazyTable[Format] = LazyTable(
         "webvtt": "openmoment.export.webvtt:WEBVTT",
         "srt": "openmoment.export.srt:SRT",
         "activitynet": "openmoment.export.activitynet:ACTIVITYNET",
+        "frames": "openmoment.export.frames:FRAMES",
     },
 )
 
-_BY_EXTENSION = {".json": "json", ".csv": "csv", ".vtt": "webvtt", ".srt": "srt"}
+_BY_EXTENSION = {
+    ".json": "json",
+    ".csv": "csv",
+    ".vtt": "webvtt",
+    ".srt": "srt",
+    ".txt": "frames",
+}
 
 
 def format_of(path: Path, name: str | None = None) -> str:

@@ -22,6 +22,8 @@ class Format:
     read: Callable[[Path], dict[str, Detections]]
     holds_several: bool
     """Whether one file can hold several videos."""
+    keeps_times: bool = True
+    """Whether the file says by itself when its moments are; else `read` refuses it."""
 
 
 class Row(NamedTuple):

@@ -340,11 +340,7 @@ class Stale(Trained):
     def parameter_groups(self) -> list[ParameterGroup]:
         """The text tower, where it learns, has its own rate."""
         tower = self.context.tower if self.context is not None else None
-        apart = [] if tower is None else list(tower.parameters())
-        known = {id(parameter) for parameter in apart}
-        rest = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
-        groups = [ParameterGroup(rest, 1.0), ParameterGroup(apart, self.config.text_lr_scale)]
-        return [group for group in groups if group.parameters]
+        return self.parted((tower, self.config.text_lr_scale))
 
     # decoding --------------------------------------------------------------------------------
 

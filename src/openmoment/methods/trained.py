@@ -20,7 +20,7 @@ from openmoment.blocks.batch import Batch
 from openmoment.blocks.mask_decoder import MaskDecoding, to_detections
 from openmoment.blocks.time_axis import Kind, TimeAxis, resample
 from openmoment.config import from_table, to_table
-from openmoment.encoders.base import Space
+from openmoment.encoders.base import Encoder, Space
 from openmoment.errors import ConfigError, FeatureError
 from openmoment.methods.base import Answer
 from openmoment.types import Detections, Queries, SnippetGrid, Snippets
@@ -55,6 +55,11 @@ class TrainedConfig:
     def axis(self) -> TimeAxis:
         return TimeAxis(self.time_axis, self.length, self.window_fps, self.overlap)
 
+    @property
+    def sees_frames(self) -> bool:
+        """Whether it learns from frames, through an image tower of its own."""
+        return False
+
 
 @dataclass(frozen=True)
 class MaskedConfig(MaskDecoding, TrainedConfig):
@@ -80,6 +85,8 @@ class Trained(nn.Module):
     """The part of its settings that says how it decodes: a checkpoint may be asked with others."""
     AFTER_TRAINING: ClassVar[frozenset[str]] = frozenset()
     """Settings of its own, besides those of decoding, that a checkpoint may be asked with."""
+    INHERITED: ClassVar[frozenset[str]] = frozenset()
+    """Settings that its weights mean nothing without: who begins with them has the same."""
     config: Any
 
     def __init__(self, config: Any, space: Space, widths: Widths = CLIP_WIDTHS) -> None:
@@ -129,7 +136,25 @@ class Trained(nn.Module):
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """All that learns, by how fast it learns."""
-        return [ParameterGroup([p for p in self.parameters() if p.requires_grad], 1.0)]
+        return self.parted()
+
+    def parted(self, *slow: tuple[nn.Module | None, float]) -> list[ParameterGroup]:
+        """All that learns, with the parts of other rates apart; those that are None are not there.
+
+        None of the groups is empty.
+        """
+        found: list[ParameterGroup] = []
+        known: set[int] = set()
+        for part, lr_scale in slow:
+            parameters = [p for p in part.parameters() if p.requires_grad] if part else []
+            found.append(ParameterGroup(parameters, lr_scale))
+            known.update(map(id, parameters))
+        rest = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
+        return [group for group in (ParameterGroup(rest, 1.0), *found) if group.parameters]
+
+    def adapted(self, encoder: Encoder) -> Encoder:
+        """What makes its features: the encoder itself, unless a tower of it was tuned."""
+        return encoder
 
     def told(self, settings: Mapping[str, object]) -> "Trained":
         """The same weights, asked with other settings of decoding. Raises ConfigError."""

@@ -9,7 +9,7 @@ what we chose. Axes: b pieces, t snippets (the paper's frames), k texts, p promp
 tokens of a text or positions of a level, d width inside.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
 from openmoment.blocks.batch import Batch, Instances
+from openmoment.blocks.borrowed import learning_image_tower
 from openmoment.blocks.fusion import Fusion
 from openmoment.blocks.points import (
     PointDecoding,
@@ -33,15 +34,18 @@ from openmoment.blocks.points import (
     to_seconds,
 )
 from openmoment.blocks.processes import mean_over_processes
-from openmoment.blocks.pyramid import FeaturePyramid, Level, VitDetPyramid
+from openmoment.blocks.pyramid import FeaturePyramid, Level, VitDetPyramid, convolve
+from openmoment.blocks.text_reader import TextReader
 from openmoment.blocks.time_axis import TimeAxis
-from openmoment.encoders.base import Space
+from openmoment.encoders.base import Encoder, Space, TakesImageTower
 from openmoment.errors import ConfigError
-from openmoment.methods.trained import CLIP_WIDTHS, Trained, TrainedConfig, Widths
+from openmoment.methods.base import Answer
+from openmoment.methods.trained import CLIP_WIDTHS, ParameterGroup, Trained, TrainedConfig, Widths
 from openmoment.postprocess import merge, runs
-from openmoment.types import Detections, SnippetGrid
+from openmoment.types import Detections, Queries, SnippetGrid, Snippets
 
-Task = Literal["tal", "mr", "as"]
+Task = Literal["tal", "mr", "as", "clips"]
+"""The last is what a network may begin with: is this clip of that class (section 4.1.2)?"""
 
 KINETICS_PROMPTS = tuple(
     f"{what} of {doing}{{}}."
@@ -58,7 +62,9 @@ KINETICS_PROMPTS = tuple(
 )
 """The 28 sentences of CLIP's release for Kinetics, to the letter."""
 
-_RELEVANCE_BIAS = {"tal": -5.0, "mr": 0.0, "as": -6.6}
+_PLAIN = "a video of {}."  # where a tower reads names whose prompts are the backbone's own
+
+_RELEVANCE_BIAS = {"tal": -5.0, "mr": 0.0, "as": -6.6, "clips": -5.0}
 _LATE_SCALE = 10.0  # of cosines, at first
 _DISPLACEMENT_BIAS = 2.0  # above the ReLU's bend, so that the head begins alive
 _ALPHA, _GAMMA = 0.25, 2.0  # of the focal loss
@@ -90,6 +96,14 @@ class UnLocConfig(PointDecoding, TrainedConfig):
     prompts: Literal["own", "first", "ensemble"] = "own"  # the backbone's, or of CLIP's 28
     tied_entry: bool = True  # frames and texts begin with the same projection; False: paper
     similarity_cue: bool = True  # a frame is told how alike the backbone finds it; False: paper
+    tune_image: bool = False  # the image tower learns, from frames
+    tune_text: bool = False  # the text tower learns
+    image_lr_scale: float = 0.1
+    text_lr_scale: float = 0.1
+    grad_checkpointing: bool = False  # of the image tower: less memory, a third more time
+    text_tower: Literal["clip", "t5-small", "t5-base"] = "clip"  # clip: the backbone's own
+    text_tokens: Literal["one", "all"] = "one"
+    max_text_tokens: int = 16  # of text_tokens all
     classes: tuple[str, ...] = ()  # that fusion none has a weight for; those trained on
     at_once: int = 64  # pairs of piece and text that go through the network together
 
@@ -105,13 +119,29 @@ class UnLocConfig(PointDecoding, TrainedConfig):
             raise ValueError("pyramid fpn takes one level from each of the last layers")
         if self.fusion == "none" and self.task != "tal":
             raise ValueError("fusion none knows its classes alone: task=tal")
+        if self.task == "clips" and (self.fusion, self.time_axis) != ("mid", "rescale"):
+            raise ValueError("task clips sees whole clips and their names: fusion=mid rescale")
         if self.features == "own" and (self.similarity_cue or self.tied_entry):
             raise ValueError("features own need similarity_cue=false tied_entry=false")
+        if self.features == "own" and self.tune_image:
+            raise ValueError("tune_image sees frames, not features of its own")
+        if (self.text_tokens == "all" or self.text_tower != "clip") and self.tied_entry:
+            raise ValueError("text_tokens all and text_tower t5 need tied_entry=false")
         level_ranges(self.levels, self.range_bounds)
 
     @property
     def axis(self) -> TimeAxis:
         return TimeAxis(self.time_axis, self.length, self.window_fps, self.overlap, self.stretch)
+
+    @property
+    def sees_frames(self) -> bool:
+        return self.tune_image
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether texts are read by a tower of its own, and not embedded by the backbone."""
+        reads = self.tune_text or self.text_tokens == "all" or self.text_tower != "clip"
+        return reads and self.fusion != "none"
 
 
 class Words(NamedTuple):
@@ -152,9 +182,9 @@ class Frames(NamedTuple):
 class Output(NamedTuple):
     """What the heads say at each level's positions."""
 
-    logits: list[Float[Tensor, "b k m"]]
-    displacements: list[Float[Tensor, "b k m 2"]]  # in units of the level
-    valid: list[Bool[Tensor, "b m"] | None]
+    logits: list[Float[Tensor, "b k _"]]
+    displacements: list[Float[Tensor, "b k _ 2"]]  # in units of the level
+    valid: list[Bool[Tensor, "b _"] | None]
 
 
 # parts of the network --------------------------------------------------------------------------
@@ -177,7 +207,7 @@ class Head(nn.Module):
         """What the linear layer reads."""
         for norm, conv in zip(self.norms, self.convs, strict=True):
             clean = Level(norm(level.x), level.valid).clean()
-            level = Level(conv(clean.transpose(1, 2)).relu().transpose(1, 2), level.valid)
+            level = Level(convolve(conv, clean).relu(), level.valid)
         return level.x
 
 
@@ -191,13 +221,27 @@ class UnLoc(Trained):
     DECODING: ClassVar[type] = PointDecoding
     RANKING: ClassVar = {"min_score": 0.001}
     AFTER_TRAINING: ClassVar[frozenset[str]] = frozenset({"prompts", "at_once"})
+    INHERITED: ClassVar[frozenset[str]] = frozenset({"width", "heads", "text_tower", "features"})
     config: UnLocConfig
 
     def __init__(self, config: UnLocConfig, space: Space, widths: Widths = CLIP_WIDTHS) -> None:
         super().__init__(config, space, widths)
         d = config.width
+        self.image = self.reader = None
+        if config.tune_image:
+            self.image = learning_image_tower(space, checkpointing=config.grad_checkpointing)
+        if config.reads_words:
+            self.reader = TextReader(
+                space,
+                tokens=config.text_tokens,
+                max_tokens=config.max_text_tokens,
+                finetune=config.tune_text,
+                tower=config.text_tower,
+            )
         self.enter_video = nn.Linear(widths.video, d, bias=False)
-        self.enter_text = nn.Linear(widths.text, d, bias=False)
+        self.enter_text = nn.Linear(
+            self.reader.width if self.reader else widths.text, d, bias=False
+        )
         if config.tied_entry:
             with torch.no_grad():
                 self.enter_text.weight.copy_(self.enter_video.weight)
@@ -209,12 +253,15 @@ class UnLoc(Trained):
             config.inner,
             config.layers,
             dropout=config.dropout,
-            num_levels=config.levels if config.pyramid == "fpn" and config.task != "as" else 1,
+            num_levels=config.levels if self._has_fpn else 1,
         )
         bias = _RELEVANCE_BIAS[config.task]
         if config.fusion == "late":
             self.log_scale = nn.Parameter(torch.tensor(_LATE_SCALE).log())
             self.late_bias = nn.Parameter(torch.tensor(bias))
+        if config.task == "clips":
+            self.video_head = Head(d, 0, 1, bias)
+            return
         if config.task == "as":
             self.norm = nn.LayerNorm(d)
             self.relevance = Head(d, 0, 1, bias)
@@ -227,6 +274,10 @@ class UnLoc(Trained):
         self.level_scales = nn.Parameter(torch.ones(config.levels))
         self.level_shifts = nn.Parameter(torch.zeros(config.levels))
 
+    @property
+    def _has_fpn(self) -> bool:
+        return self.config.pyramid == "fpn" and self.config.task in ("tal", "mr")
+
     @classmethod
     def templates_of(cls, config: UnLocConfig) -> tuple[str, ...]:
         if config.task == "mr":
@@ -238,16 +289,42 @@ class UnLoc(Trained):
         """Without a text there is a weight for each class, and none for any other."""
         return replace(config, classes=tuple(names)) if config.fusion == "none" else config
 
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """The towers that learn have their own rates."""
+        text = self.reader.tower if self.reader else None
+        return self.parted(
+            (self.image, self.config.image_lr_scale), (text, self.config.text_lr_scale)
+        )
+
+    def adapted(self, encoder: Encoder) -> Encoder:
+        if self.image is None:
+            return encoder
+        assert isinstance(encoder, TakesImageTower)
+        return encoder.with_image_tower(self.image)
+
     # network ------------------------------------------------------------------------------
 
-    def read_texts(self, names: Sequence[str], texts: Float[Tensor, "k *p d"]) -> Words:
-        """The tokens of each text, in all of its prompts.
+    def read_texts(
+        self,
+        names: Sequence[str],
+        texts: Float[Tensor, "k *p d"],
+        drawn: Int[Tensor, " k"] | None = None,
+    ) -> Words:
+        """The tokens of each text, in all of its prompts, or in the one that is ``drawn``.
+
+        A tower reads no more prompts than a question is asked in.
 
         Raises ConfigError for a class without a weight, where texts are not read.
         """
         texts = texts if texts.ndim == 3 else texts[:, None]
-        tokens = self.enter_text(_unit_variance(texts))[:, :, None]
-        words = Words(tokens, None, normalize(texts, dim=2))
+        if drawn is None:
+            is_asked_once = self.reader is not None and self.config.prompts != "ensemble"
+            num = 1 if is_asked_once else texts.shape[1]
+            asked = torch.arange(num, device=texts.device).repeat(len(texts), 1)
+        else:
+            asked = drawn[:, None]
+        texts = texts.take_along_dim(asked[..., None], dim=1)
+        words = Words(*self._read(names, texts, asked), normalize(texts, dim=2))
         if self.config.fusion != "none":
             return words
         known = {name: place for place, name in enumerate(self.config.classes)}
@@ -255,7 +332,33 @@ class UnLoc(Trained):
             raise ConfigError(
                 f"fusion=none knows the classes that it was trained on alone, not {new[0]!r}."
             )
-        return words._replace(places=tokens.new_tensor([known[n] for n in names]).long())
+        places = torch.tensor([known[name] for name in names], device=texts.device)
+        return words._replace(places=places)
+
+    def _read(
+        self, names: Sequence[str], texts: Float[Tensor, "k p d_joint"], asked: Int[Tensor, "k p"]
+    ) -> tuple[Float[Tensor, "k p m d"], Bool[Tensor, "k p m"] | None]:
+        """The tokens of texts in prompts of these numbers, and where they are no padding."""
+        if self.reader is None:
+            return self.enter_text(_unit_variance(texts))[:, :, None], None
+        templates = self.templates or (_PLAIN,)
+        sentences = [
+            templates[number].format(name)
+            for name, numbers in zip(names, asked.tolist(), strict=True)
+            for number in numbers
+        ]
+        tokens, masks = self.reader(sentences)
+        tokens = self.enter_text(_unit_variance(tokens)).unflatten(0, asked.shape)
+        if self.config.text_tokens == "one":
+            return tokens, None
+        return tokens, masks.unflatten(0, asked.shape)
+
+    def _seen(self, batch: Batch) -> Batch:
+        """With features in place of frames."""
+        if self.image is None:
+            return batch
+        features = self.space.image_to_joint(self.image(batch.features))  # type: ignore[attr-defined]
+        return replace(batch, features=features)
 
     def read_frames(
         self, features: Float[Tensor, "b t d_in"], valid: Bool[Tensor, "b t"] | None = None
@@ -279,6 +382,9 @@ class UnLoc(Trained):
         """Each text with the frames of each piece (section 3.2)."""
         shape = (len(frames.tokens), len(words))
         fused = self.fusion(*self._pairs(frames, words))
+        if self.config.task == "clips":
+            whole = Level(_mean_token(fused[0]), None)
+            return Output([self.video_head(whole).squeeze(2).unflatten(0, shape)], [], [None])
         levels = self._levels(fused)
         logits = [self.relevance(level).squeeze(2).unflatten(0, shape) for level in levels]
         valid = [None if x.valid is None else x.valid.unflatten(0, shape)[:, 0] for x in levels]
@@ -313,7 +419,7 @@ class UnLoc(Trained):
             case pyramid:
                 return pyramid(fused[0])
 
-    def _displacements(self, levels: list[Level]) -> list[Float[Tensor, "b m out"]]:
+    def _displacements(self, levels: list[Level]) -> list[Float[Tensor, "b _ out"]]:
         """``ReLU(scale_l * out + shift_l)`` (section 3.4)."""
         scaled = zip(levels, self.level_scales, self.level_shifts, strict=True)
         return [(scale * self.displacement(x) + shift).relu() for x, scale, shift in scaled]
@@ -341,13 +447,17 @@ class UnLoc(Trained):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Section 3.5: focal relevance over all positions, and displacements where positive."""
+        batch = self._seen(batch)
         frames = self.read_frames(batch.features, batch.valid)
         chosen = self._choose_classes(batch)
         names = [batch.names[i] for i in chosen.tolist()]
-        words = self.read_texts(names, batch.texts[chosen])
-        prompt = torch.randint(words.tokens.shape[1], (len(names),), device=chosen.device)
-        out = self.predict(frames, words, prompt)
+        texts = batch.texts[chosen]
+        num_prompts = texts.shape[1] if texts.ndim == 3 else 1
+        drawn = torch.randint(num_prompts, (len(names),), device=chosen.device)
+        out = self.predict(frames, self.read_texts(names, texts, drawn))
         instances = [_among(i, chosen) for i in batch.instances]
+        if self.config.task == "clips":
+            return {"classes": _clip_loss(out.logits[0].squeeze(2), instances)}
         if self.config.task == "as":
             return {"relevance": _frame_loss(out.logits[0], instances, frames.valid)}
         return self._point_losses(out, instances, batch.features.shape[1])
@@ -393,6 +503,22 @@ class UnLoc(Trained):
         }
 
     # decoding -----------------------------------------------------------------------------
+
+    def told(self, settings: Mapping[str, object]) -> Trained:
+        self._require_moments()
+        return super().told(settings)
+
+    def answer(self, snippets: Snippets, queries: Queries) -> Answer:
+        self._require_moments()
+        return super().answer(snippets, queries)
+
+    def _require_moments(self) -> None:
+        """Raises ConfigError where the network says of whole clips alone what they show."""
+        if self.config.task == "clips":
+            raise ConfigError(
+                "This unloc learned of whole clips and finds no moments yet. Train it on: "
+                "openmoment train unloc ... --init DIR."
+            )
 
     def candidates(
         self, features: Float[Tensor, "b t d"], texts: Words
@@ -489,6 +615,14 @@ def _frame_loss(
     return kept.sum() / num
 
 
+def _clip_loss(logits: Float[Tensor, "b k"], instances: list[Instances]) -> Float[Tensor, ""]:
+    """Sigmoid cross-entropy of what each clip shows, summed over classes."""
+    targets = torch.zeros_like(logits)
+    for row, clip in zip(targets, instances, strict=True):
+        row[clip.labels] = 1.0
+    return binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=1).mean()
+
+
 def _frame_targets(instances: Instances, k: int) -> Float[Tensor, "k t"]:
     """One at each frame's step: of several the one that began last."""
     found = torch.zeros(k, instances.masks.shape[1], device=instances.masks.device)
@@ -512,6 +646,13 @@ def _unit_variance(rows: Float[Tensor, "*shape d"]) -> Float[Tensor, "*shape d"]
     return normalize(rows, dim=-1) * rows.shape[-1] ** 0.5
 
 
+def _mean_token(level: Level) -> Float[Tensor, "b 1 d"]:
+    """Of those that are no padding."""
+    if level.valid is None:
+        return level.x.mean(dim=1, keepdim=True)
+    return level.clean().sum(dim=1, keepdim=True) / level.valid.sum(dim=1)[:, None, None]
+
+
 def _cues(frames: Frames, points: Float[Tensor, "k d"]) -> Float[Tensor, "b k t 2"]:
     """How alike frame and text are, and how much more so than over the piece; about one large."""
     alike = 10 * points @ frames.points.transpose(1, 2)
@@ -523,22 +664,24 @@ def _cues(frames: Frames, points: Float[Tensor, "k d"]) -> Float[Tensor, "b k t 
     return torch.stack([alike, alike - mean], dim=3)
 
 
-def _for_all(reaches: list[Float[Tensor, "b m 2"]], num: int) -> list[Float[Tensor, "b k m 2"]]:
+def _for_all(reaches: list[Float[Tensor, "b _ 2"]], num: int) -> list[Float[Tensor, "b k _ 2"]]:
     """The same for every text."""
     return [reach[:, None].expand(-1, num, -1, -1) for reach in reaches]
 
 
-def _curve(scores: list[Float[Array, "k m"]], t: int) -> Float[Array, "k t"]:
-    """The highest score that each snippet gets from any level."""
+def _curve(scores: list[Float[Array, "k _"]], t: int) -> Float[Array, "k t"]:
+    """The highest score that each snippet gets from any level, linear between positions."""
     best = np.zeros((len(scores[0]), t))
-    for level, score in enumerate(scores):
-        np.maximum(best, score[:, np.arange(t) // 2**level], out=best)
+    for level, rows in enumerate(scores):
+        positions = np.arange(0, t, 2**level)
+        for curve, row in zip(best, rows, strict=True):
+            np.maximum(curve, np.interp(np.arange(t), positions, row), out=curve)
     return best
 
 
 def _stretches(curve: Float[Array, "k t"]) -> Points:
     """Action segmentation: the runs of snippets whose best class is above one half."""
-    best = np.where(curve.max(axis=0) > 0.5, curve.argmax(axis=0), -1)
+    best, _ = label_by_curves(curve)
     found = [
         (run, label, curve[label, run[0] : run[1]].mean())
         for label in np.unique(best[best >= 0]).tolist()

@@ -17,7 +17,14 @@ from openmoment.encoders import describe_backbone
 from openmoment.files import write_text
 from openmoment.report.document import document
 from openmoment.report.thumbnails import Pictures, make_thumbnails
-from openmoment.report.timeline import colour_of, curve_of, downsample, length_s, ticks
+from openmoment.report.timeline import (
+    colour_of,
+    curve_of,
+    downsample,
+    is_strip,
+    length_s,
+    ticks,
+)
 from openmoment.types import Detection, Detections, clock
 
 _CURVE_POINTS = 1500
@@ -54,7 +61,8 @@ def write_report(
         for number, (video, each) in enumerate(videos, start=1)
     ]
     head = "" if len(videos) == 1 else _head(videos)
-    write_text(_document(_title(videos), head + "".join(sections)), path)
+    legend = _STRIP_LEGEND if all(is_strip(each) for _, each in videos) else _LEGEND
+    write_text(_document(_title(videos), head + "".join(sections), legend), path)
 
 
 def _thumbnails_of(
@@ -85,9 +93,18 @@ def _is_file(video: str) -> bool:
 # the whole page --------------------------------------------------------------------------------
 
 
-def _document(title: str, body: str) -> str:
+_LEGEND = (
+    "Bars are moments: the fuller the colour, the surer. The curves are scores over time, from 0 "
+    "to 1."
+)
+_STRIP_LEGEND = "A colour is a label, grey is background."
+
+
+def _document(title: str, body: str, legend: str) -> str:
     script = (resources.files("openmoment.report") / "page.js").read_text(encoding="utf-8")
-    return document(title, body, foot=_foot(), script=script, media="; media-src 'self' file:")
+    return document(
+        title, body, foot=_foot(legend), script=script, media="; media-src 'self' file:"
+    )
 
 
 def _title(videos: list[tuple[str, Detections]]) -> str:
@@ -109,11 +126,10 @@ def _head(videos: list[tuple[str, Detections]]) -> str:
     )
 
 
-def _foot() -> str:
+def _foot(legend: str) -> str:
     now = datetime.now().astimezone()
     return (
-        "<footer>Bars are moments: the fuller the colour, the surer. The curves are scores over "
-        "time, from 0 to 1. Press a moment to play it; the arrow keys go to the next. Written by "
+        f"<footer>{legend} Press a moment to play it; the arrow keys go to the next. Written by "
         f'OpenMoment {__version__} on <time datetime="{now.isoformat(timespec="seconds")}">'
         f"{now:%Y-%m-%d %H:%M}</time>.</footer>\n"
     )
@@ -210,23 +226,32 @@ def _picture_cell(thumbnails: Mapping[int, str], index: int) -> str:
 def _timeline(found: Detections) -> str:
     known_s = length_s(found)
     end_s = known_s or 1.0
-    bars: dict[int, list[str]] = {label: [] for label in range(len(found.names))}
-    for number, (i, moment) in enumerate(_by_time(found)):
-        own = bars[int(found.labels[i])]
-        own.append(_bar(moment, number, end_s, is_first=not own))
-    lanes = [_lane(found, label, own, end_s) for label, own in bars.items() if own]
-    missing = [_lane(found, label, own, end_s) for label, own in bars.items() if not own]
-    folded = ""
-    if missing:
-        is_open = " open" if len(missing) <= _OPEN_MISSING else ""
-        queries = _count(len(missing), "query", "queries")
-        folded = (
-            f'<details class="missing"{is_open}><summary>Not found: {queries}</summary>\n'
-            f"{''.join(missing)}</details>\n"
-        )
+    lanes = _strip(found, end_s) if is_strip(found) else _lanes(found, end_s)
     return (
-        f'<div class="timeline" data-length="{end_s:.3f}">\n{_axis(known_s)}{"".join(lanes)}'
-        f'{folded}<div class="playhead"></div>\n</div>\n'
+        f'<div class="timeline" data-length="{end_s:.3f}">\n{_axis(known_s)}{lanes}'
+        f'{_missing(found, end_s)}<div class="playhead"></div>\n</div>\n'
+    )
+
+
+def _lanes(found: Detections, end_s: float) -> str:
+    """One for each query that has moments."""
+    bars: dict[int, list[str]] = {}
+    for number, (i, moment) in enumerate(_by_time(found)):
+        own = bars.setdefault(int(found.labels[i]), [])
+        own.append(_bar(moment, number, end_s, is_first=not own))
+    return "".join(_lane(found, label, bars[label], end_s) for label in sorted(bars))
+
+
+def _missing(found: Detections, end_s: float) -> str:
+    """The lanes of queries without any moment, folded away where there are many."""
+    missing = sorted(set(range(len(found.names))) - set(found.labels.tolist()))
+    if not missing:
+        return ""
+    is_open = " open" if len(missing) <= _OPEN_MISSING else ""
+    queries = _count(len(missing), "query", "queries")
+    return (
+        f'<details class="missing"{is_open}><summary>Not found: {queries}</summary>\n'
+        f"{''.join(_lane(found, label, [], end_s) for label in missing)}</details>\n"
     )
 
 
@@ -258,15 +283,41 @@ def _lane(found: Detections, label: int, bars: list[str], end_s: float) -> str:
     )
 
 
-def _bar(moment: Detection, number: int, end_s: float, *, is_first: bool) -> str:
-    """A moment on its lane, ``number`` in order of time; the first takes the tab key."""
+def _strip(found: Detections, end_s: float) -> str:
+    """All moments in one lane, each in the colour of its query, and which colour is whose."""
+    bars = [
+        _bar(moment, number, end_s, is_first=number == 0, colour=colour_of(int(found.labels[i])))
+        for number, (i, moment) in enumerate(_by_time(found))
+    ]
+    lengths_s = found.segments[:, 1] - found.segments[:, 0]
+    entries = "".join(
+        f'<li style="--colour:{colour_of(label)}">{_bdi(found.names[label])} '
+        f"<small>{clock(float(lengths_s[found.labels == label].sum()))}</small></li>"
+        for label in sorted(set(found.labels.tolist()))
+    )
+    rest = f"background {clock(max(end_s - float(lengths_s.sum()), 0.0))}"
+    return (
+        '<div class="lane strip"><div class="name">Labels '
+        f"<small>{_count(len(bars), 'segment')}, {rest}</small></div>"
+        f'<div class="track">{"".join(bars)}</div></div>\n<ul class="legend">{entries}</ul>\n'
+    )
+
+
+def _bar(
+    moment: Detection, number: int, end_s: float, *, is_first: bool, colour: str | None = None
+) -> str:
+    """A moment on its lane, ``number`` in order of time; the first takes the tab key.
+
+    It has the lane's colour unless it has its own.
+    """
     left, right = (min(max(s / end_s, 0.0), 1.0) for s in (moment.start_s, moment.end_s))
     said = f"{moment.name}, {clock(moment.start_s)} to {clock(moment.end_s)}, {moment.score:.2f}"
     return (
         f'<button type="button" class="bar" data-moment="{number}" '
         f'data-start="{moment.start_s:.3f}" data-end="{moment.end_s:.3f}" '
         f'tabindex="{0 if is_first else -1}" title="{escape(said)}" '
-        f'style="left:{left:.4%};width:{right - left:.4%};--score:{moment.score:.2f}"></button>'
+        f'style="left:{left:.4%};width:{right - left:.4%};--score:{moment.score:.2f}'
+        f'{f";--colour:{colour}" if colour else ""}"></button>'
     )
 
 

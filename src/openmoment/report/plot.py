@@ -1,4 +1,4 @@
-"""The picture: one lane for each query, its moments as bars over its score curve."""
+"""The picture: one lane for each query, its moments as bars over its score curve; or one strip."""
 
 import warnings
 from pathlib import Path, PurePath
@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from openmoment.errors import FormatError
 from openmoment.extras import require
 from openmoment.files import atomic_write
-from openmoment.report.timeline import colour_of, curve_of, downsample, length_s, ticks
+from openmoment.report.timeline import (
+    colour_of,
+    curve_of,
+    downsample,
+    is_strip,
+    length_s,
+    ticks,
+)
 from openmoment.types import Detections
 
 if TYPE_CHECKING:
@@ -16,6 +23,8 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 _WIDTH_IN, _LANE_IN, _MARGIN_IN, _TALLEST_IN = 10.0, 0.62, 1.1, 200.0
+_LEGEND_COLUMNS = 3
+_SEEN = "\u200b"  # no width: a legend leaves out what begins with an underscore
 _CURVE, _BAR = (0.06, 0.52), (0.64, 0.26)  # bottom and height, of a lane
 _GREY = "#8a8f98"
 _FONTS = (
@@ -27,13 +36,21 @@ _FONTS = (
 def plot(found: Detections) -> "matplotlib.figure.Figure":
     """A figure of a video's moments; opacity tells the score, queries not found are grey.
 
-    It belongs to no window and no global state. Raises MissingExtraError without matplotlib.
+    Action segmentation is one strip, with a legend of what was found. It belongs to no window and
+    no global state. Raises MissingExtraError without matplotlib.
     """
     figure_module = require("matplotlib.figure", extra="plot")
-    height_in = min(_MARGIN_IN + _LANE_IN * max(len(found.names), 1), _TALLEST_IN)
+    in_strip = is_strip(found)
+    num_rows = -(-len(set(found.labels.tolist())) // _LEGEND_COLUMNS) / 2 + 1
+    num_rows = num_rows if in_strip else max(len(found.names), 1)
+    height_in = min(_MARGIN_IN + _LANE_IN * num_rows, _TALLEST_IN)
     figure = figure_module.Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
     axes = figure.add_subplot()
-    _draw_frame(axes, found)
+    _draw_axis(axes, found)
+    if in_strip:
+        _draw_strip(axes, found)
+        return figure
+    _draw_names(axes, found)
     for label in range(len(found.names)):
         _draw_lane(axes, found, label)
     return figure
@@ -55,40 +72,66 @@ def save_plot(found: Detections, path: Path) -> None:
         figure.savefig(temporary, dpi=150)
 
 
-def _draw_frame(axes: "matplotlib.axes.Axes", found: Detections) -> None:
-    """Title, time axis, and the names of the lanes, the first on top."""
-    duration_s, count = length_s(found), len(found.names)
-    fonts = _known_fonts()
+def _draw_axis(axes: "matplotlib.axes.Axes", found: Detections) -> None:
+    """Title and time axis."""
+    duration_s = length_s(found)
     title = PurePath(found.origin.video).name if found.origin else ""
     axes.set_title(
         _lines(title, 90, at_most=1),
         loc="left",
         fontsize=11,
         fontweight="bold",
-        fontfamily=fonts,
+        fontfamily=_known_fonts(),
         parse_math=False,
     )
     axes.set_xlim(0, duration_s or 1)
     times_s, labels = ticks(duration_s, at_most=10)
     axes.set_xticks(times_s, labels, fontsize=8, color="#444444")
+    axes.tick_params(axis="x", color="#bbbbbb")
+    axes.grid(axis="x", color="#ececec", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color("#bbbbbb")
+
+
+def _draw_names(axes: "matplotlib.axes.Axes", found: Detections) -> None:
+    """The names of the lanes, the first on top."""
+    count = len(found.names)
     axes.set_ylim(count or 1, 0)
     missing = set(found.not_found)
     axes.set_yticks(
         [label + 0.5 for label in range(count)],
         [_lines(n, 30, at_most=2) + "\n(not found)" * (n in missing) for n in found.names],
         fontsize=9,
-        fontfamily=fonts,
+        fontfamily=_known_fonts(),
         parse_math=False,
     )
     for tick, name in zip(axes.get_yticklabels(), found.names, strict=True):
         tick.set_color(_GREY if name in missing else "#222222")
     axes.tick_params(axis="y", length=0, pad=8)
-    axes.tick_params(axis="x", color="#bbbbbb")
-    axes.grid(axis="x", color="#ececec", linewidth=0.8)
-    axes.set_axisbelow(True)
     axes.hlines(range(1, count), *axes.get_xlim(), color="#dddddd", linewidth=0.8)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color("#bbbbbb")
+
+
+def _draw_strip(axes: "matplotlib.axes.Axes", found: Detections) -> None:
+    """Every segment in the colour of its query, background in grey, and a legend below."""
+    axes.set_ylim(0, 1)
+    axes.set_yticks([])
+    axes.broken_barh([axes.get_xlim()], (0.1, 0.8), facecolors="#e8e9ec")
+    for label in sorted(set(found.labels.tolist())):
+        own = found[found.labels == label]
+        spans = [(start_s, end_s - start_s) for start_s, end_s in own.segments]
+        name = _lines(found.names[label], 40, at_most=1) or " "
+        axes.broken_barh(spans, (0.1, 0.8), facecolors=colour_of(label), label=_SEEN + name)
+    if len(found):
+        legend = axes.legend(
+            loc="upper left",
+            bbox_to_anchor=(0, -0.25),
+            ncols=_LEGEND_COLUMNS,
+            frameon=False,
+            prop={"family": _known_fonts(), "size": 9},
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)
 
 
 def _draw_lane(axes: "matplotlib.axes.Axes", found: Detections, label: int) -> None:

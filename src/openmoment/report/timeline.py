@@ -1,5 +1,6 @@
 """What the picture and the page share: how long, which ticks, which colours, fewer points."""
 
+import colorsys
 import math
 
 import numpy as np
@@ -18,7 +19,10 @@ COLOURS = (
     "#2a8fa5",
     "#cf4a4a",
 )
-"""One for each query in turn: apart from each other, and from white and black alike."""
+"""One for each query, as far as they go: apart from each other, and from white and black alike."""
+
+_GOLDEN = (5**0.5 - 1) / 2  # of the circle of hues, between queries after those
+_TONES = ((0.45, 0.55), (0.6, 0.5), (0.38, 0.4))  # lightness and saturation, in turn
 
 _STEPS_S = (
     *(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0),
@@ -28,8 +32,17 @@ _STEPS_S = (
 
 
 def colour_of(label: int) -> str:
-    """The colour of the query with that index."""
-    return COLOURS[label % len(COLOURS)]
+    """The colour of the query with that index; no two of the first hundreds share one."""
+    if label < len(COLOURS):
+        return COLOURS[label]
+    hue, (lightness, saturation) = label * _GOLDEN % 1, _TONES[label % len(_TONES)]
+    rgb = colorsys.hls_to_rgb(hue, lightness, saturation)
+    return "#" + "".join(f"{round(255 * part):02x}" for part in rgb)
+
+
+def is_strip(found: Detections) -> bool:
+    """Whether a video has one query, or none, at any time: then one strip shows them all."""
+    return found.origin is not None and found.origin.task == "as"
 
 
 def length_s(found: Detections) -> float:

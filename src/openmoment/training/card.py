@@ -43,6 +43,8 @@ class TrainingCard:
     excluded: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     """Training videos without features, left out."""
+    num_sentences: int = 0
+    """Of moment retrieval, which has no classes."""
     epochs: int = 0
     seed: int = 0
     num_processes: int = 1

@@ -24,6 +24,7 @@ class TrainConfig:
     step_epochs: int = 10  # of schedule=step: after so many epochs …
     step_factor: float = 0.3  # … the learning rate is multiplied by this
     warmup_steps: int = 0  # over which the learning rate rises from 0
+    augment: Literal["none", "crop-flip", "full"] = "crop-flip"  # of frames; features have none
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     seed: int = 0
     checkpoint_steps: int = 200  # from one saved state to the next

@@ -4,17 +4,19 @@ Which pieces a batch has, and where a window lies, depend on the seed, the epoch
 alone, so that a run can go on at any step. Axes: t snippets, d width.
 """
 
+import os
 import time
 import zlib
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray as Array
 from torch import Tensor
 from torch.nn.functional import pad
@@ -23,25 +25,35 @@ from openmoment.blocks.batch import Batch, Instances, instances_on
 from openmoment.blocks.time_axis import resample
 from openmoment.errors import FeatureError, TrainingError
 from openmoment.methods.trained import Trained
+from openmoment.training.frames import Film
 from openmoment.types import Annotations, Queries, SnippetGrid, Snippets
 
 T = TypeVar("T")
 
 Load = Callable[[str], Snippets]
-"""A video's features, by its id."""
+"""A video's features, or the video itself, by its id."""
 Advance = Callable[[float, float], None]
 """Hears (videos done, videos in all)."""
 
 MEMORY_BYTES = 2 << 30
 """Of features that are kept for the next epoch; what is beyond is read again."""
+_FRAMES = 2  # what a video's random numbers are used for, besides its windows
+_DECODERS = min(8, os.cpu_count() or 1)
 _AHEAD = 2  # batches that are prepared while one is computed
 
 
 class Piece(NamedTuple):
     """A piece of a video as the network takes it."""
 
-    features: Float[Array, "t d"]
+    features: Float[Array, "t d"] | UInt8[Array, "t 3 h w"]
     instances: Instances
+
+
+class Cut(NamedTuple):
+    """A piece before anything is known of what it shows."""
+
+    features: Float[Array, "t d"] | UInt8[Array, "t 3 h w"]
+    grid: SnippetGrid
 
 
 class Where(NamedTuple):
@@ -51,11 +63,123 @@ class Where(NamedTuple):
     number: int
 
 
-class TrainingData:
-    """The videos of a split for a method, all read once to find what is wrong with any.
+class Pieces(ABC):
+    """The pieces of annotated videos for a method, all read once to find what is wrong with any.
+
+    What they show, and which texts go with them, each kind says for itself. Raises TrainingError
+    and FeatureError, naming the video.
+    """
+
+    def __init__(
+        self,
+        videos: Collection[str],
+        load: Load,
+        method: Trained,
+        *,
+        seed: int,
+        memory_bytes: int,
+        advance: Advance | None,
+    ) -> None:
+        self._load, self._method, self._seed = load, method, seed
+        self._kept: dict[str, Cut | Snippets] = {}
+        self._room = memory_bytes
+        self._pieces = tuple(self._survey(tuple(videos), advance))
+
+    # what each kind says for itself --------------------------------------------------------
+
+    @abstractmethod
+    def batch(self, wheres: Sequence[Where], epoch: int) -> Batch:
+        """These pieces as they are in that epoch, in memory."""
+
+    @abstractmethod
+    def _annotated(self, video: str, epoch: int) -> Float[Array, "n 2"]:
+        """The segments that a video is trained on in an epoch."""
+
+    @abstractmethod
+    def _require_instance(self, video: str, snippets: Snippets) -> None:
+        """Raises TrainingError for a video whose features show nothing that is annotated."""
+
+    # what they share -----------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Pieces an epoch."""
+        return len(self._pieces)
+
+    def order(self, epoch: int) -> list[Where]:
+        """All pieces, as an epoch has them."""
+        rng = np.random.default_rng([self._seed, epoch])
+        return [self._pieces[i] for i in rng.permutation(len(self))]
+
+    def _survey(self, videos: tuple[str, ...], advance: Advance | None) -> Iterator[Where]:
+        """All pieces of an epoch; every video is read, looked at, and kept if there is room."""
+        first = ""
+        widths: dict[str, int] = {}
+        for done, video in enumerate(videos, start=1):
+            snippets = self._load(video)
+            first = first or video
+            widths[video] = snippets.features.shape[1]
+            if widths[video] != widths[first]:
+                raise FeatureError(
+                    f"The feature files of {first!r} and {video!r} are {widths[first]} and "
+                    f"{widths[video]} wide. Extract all with one backbone."
+                )
+            self._require_instance(video, snippets)
+            grids = self._grids(video, snippets, epoch=0)
+            if isinstance(snippets, Film):
+                self._kept[video] = snippets
+            else:
+                whole = len(grids) == 1
+                self._keep(video, self._resampled(snippets, grids[0]) if whole else snippets)
+            yield from (Where(video, number) for number in range(len(grids)))
+            if advance:
+                advance(done, len(videos))
+
+    def _keep(self, video: str, prepared: Cut | Snippets) -> None:
+        size = prepared.features.nbytes
+        if size > self._room:
+            return
+        self._room -= size
+        if isinstance(prepared, Snippets):  # now a file that is read when it is used
+            prepared = replace(prepared, features=np.array(prepared.features))
+        self._kept[video] = prepared
+
+    def _cuts(self, wheres: Sequence[Where], epoch: int) -> list[Cut]:
+        """Several at a time, since frames take long to decode."""
+        with ThreadPoolExecutor(_DECODERS) as pool:
+            return list(pool.map(lambda where: self._cut_of(where, epoch), wheres))
+
+    def _cut_of(self, where: Where, epoch: int) -> Cut:
+        video = where.video
+        kept = self._kept.get(video)
+        if isinstance(kept, Cut):
+            return kept
+        snippets = kept or self._load(video)
+        grid = self._grids(video, snippets, epoch)[where.number]
+        if isinstance(snippets, Film):
+            rng = self._rng(video, epoch, _FRAMES, where.number)
+            return Cut(snippets.frames(grid, rng), grid)
+        return self._resampled(snippets, grid)
+
+    def _grids(self, video: str, snippets: Snippets, epoch: int) -> list[SnippetGrid]:
+        """The video's pieces in an epoch: their number is the same in all, one stays as it is."""
+        axis = self._method.config.axis
+        rng = self._rng(video, epoch)
+        return list(axis.sampled(snippets.grid, self._annotated(video, epoch), rng))
+
+    def _rng(self, video: str, epoch: int, *use: int) -> np.random.Generator:
+        """Of a video in an epoch, for each use another."""
+        return np.random.default_rng([self._seed, epoch, zlib.crc32(video.encode()), *use])
+
+    def _resampled(self, snippets: Snippets, grid: SnippetGrid) -> Cut:
+        rows = resample(snippets.features, snippets.grid, grid)
+        return Cut(self._method.to_features(rows), grid)
+
+
+class TrainingData(Pieces):
+    """The videos of a split for a method.
 
     ``videos`` hold instances of ``seen`` classes alone, whose texts are ``queries``, in the same
-    order. Raises TrainingError and FeatureError, naming the video.
+    order.
     """
 
     def __init__(
@@ -70,58 +194,26 @@ class TrainingData:
         memory_bytes: int = MEMORY_BYTES,
         advance: Advance | None = None,
     ) -> None:
-        self._load, self._method, self._seed = load, method, seed
+        if not videos:
+            raise TrainingError("No training video holds an instance of a seen class.")
         self._names = queries.names
         self._texts = torch.from_numpy(method.to_texts(queries))
         self._videos = {video: _relabel(true, seen) for video, true in videos.items()}
-        self._kept: dict[str, Piece | Snippets] = {}
-        self._room = memory_bytes
-        self._pieces = tuple(self._survey(advance))
-
-    def __len__(self) -> int:
-        """Pieces an epoch."""
-        return len(self._pieces)
-
-    def order(self, epoch: int) -> list[Where]:
-        """All pieces, as an epoch has them."""
-        rng = np.random.default_rng([self._seed, epoch])
-        return [self._pieces[i] for i in rng.permutation(len(self))]
-
-    def batch(self, wheres: Sequence[Where], epoch: int) -> Batch:
-        """These pieces as they are in that epoch, in memory."""
-        pieces = [self._piece(where, epoch) for where in wheres]
-        lengths = torch.tensor([len(piece.features) for piece in pieces])
-        padded = [_padded(piece, int(lengths.max())) for piece in pieces]
-        return Batch(
-            torch.from_numpy(np.stack([piece.features for piece in padded])),
-            self._texts,
-            self._names,
-            tuple(piece.instances for piece in padded),
-            tuple(where.video for where in wheres),
-            valid=_valid(lengths),
+        super().__init__(
+            videos, load, method, seed=seed, memory_bytes=memory_bytes, advance=advance
         )
 
-    def _survey(self, advance: Advance | None) -> Iterator[Where]:
-        """All pieces of an epoch; every video is read, looked at, and kept if there is room."""
-        if not self._videos:
-            raise TrainingError("No training video holds an instance of a seen class.")
-        first = ""
-        widths: dict[str, int] = {}
-        for done, video in enumerate(self._videos, start=1):
-            snippets = self._load(video)
-            first = first or video
-            widths[video] = snippets.features.shape[1]
-            if widths[video] != widths[first]:
-                raise FeatureError(
-                    f"The feature files of {first!r} and {video!r} are {widths[first]} and "
-                    f"{widths[video]} wide. Extract all with one backbone."
-                )
-            self._require_instance(video, snippets)
-            grids = self._grids(video, snippets, epoch=0)
-            self._keep(video, self._cut(video, snippets, grids[0]) if len(grids) == 1 else snippets)
-            yield from (Where(video, number) for number in range(len(grids)))
-            if advance:
-                advance(done, len(self._videos))
+    def batch(self, wheres: Sequence[Where], epoch: int) -> Batch:
+        cuts = zip(wheres, self._cuts(wheres, epoch), strict=True)
+        pieces = [self._piece(where.video, cut) for where, cut in cuts]
+        return stack(pieces, wheres, self._texts, self._names)
+
+    def _piece(self, video: str, cut: Cut) -> Piece:
+        true = self._videos[video]
+        return Piece(cut.features, instances_on(cut.grid, true.segments, true.labels))
+
+    def _annotated(self, video: str, epoch: int) -> Float[Array, "n 2"]:
+        return self._videos[video].segments
 
     def _require_instance(self, video: str, snippets: Snippets) -> None:
         true = self._videos[video]
@@ -131,33 +223,24 @@ class TrainingData:
                 told = f"shows no annotated instance: its features end at {snippets.grid.end_s:g} s"
             raise TrainingError(f"Training video {video!r} {told}. Leave it out, or mend it.")
 
-    def _keep(self, video: str, prepared: Piece | Snippets) -> None:
-        size = prepared.features.nbytes
-        if size > self._room:
-            return
-        self._room -= size
-        if isinstance(prepared, Snippets):  # now a file that is read when it is used
-            prepared = replace(prepared, features=np.array(prepared.features))
-        self._kept[video] = prepared
 
-    def _piece(self, where: Where, epoch: int) -> Piece:
-        video = where.video
-        kept = self._kept.get(video)
-        if isinstance(kept, Piece):
-            return kept
-        snippets = kept or self._load(video)
-        return self._cut(video, snippets, self._grids(video, snippets, epoch)[where.number])
-
-    def _grids(self, video: str, snippets: Snippets, epoch: int) -> list[SnippetGrid]:
-        """The video's pieces in an epoch: their number is the same in all, one stays as it is."""
-        rng = np.random.default_rng([self._seed, epoch, zlib.crc32(video.encode())])
-        axis = self._method.config.axis
-        return list(axis.sampled(snippets.grid, self._videos[video].segments, rng))
-
-    def _cut(self, video: str, snippets: Snippets, grid: SnippetGrid) -> Piece:
-        rows = resample(snippets.features, snippets.grid, grid)
-        true = self._videos[video]
-        return Piece(self._method.to_features(rows), instances_on(grid, true.segments, true.labels))
+def stack(
+    pieces: Sequence[Piece],
+    wheres: Sequence[Where],
+    texts: Float[Tensor, "k *p d"],
+    names: tuple[str, ...],
+) -> Batch:
+    """Pieces as a batch; shorter ones are padded."""
+    lengths = torch.tensor([len(piece.features) for piece in pieces])
+    padded = [_padded(piece, int(lengths.max())) for piece in pieces]
+    return Batch(
+        torch.from_numpy(np.stack([piece.features for piece in padded])),
+        texts,
+        names,
+        tuple(piece.instances for piece in padded),
+        tuple(where.video for where in wheres),
+        valid=_valid(lengths),
+    )
 
 
 class Steps:
@@ -168,7 +251,7 @@ class Steps:
     """
 
     def __init__(
-        self, data: TrainingData, *, batch_size: int, epochs: int, index: int = 0, num: int = 1
+        self, data: Pieces, *, batch_size: int, epochs: int, index: int = 0, num: int = 1
     ) -> None:
         if batch_size % num:
             raise TrainingError(
@@ -222,7 +305,7 @@ def _padded(piece: Piece, t: int) -> Piece:
     if not missing:
         return piece
     masks = pad(piece.instances.masks, (0, missing))
-    features = np.pad(piece.features, ((0, missing), (0, 0)))
+    features = np.pad(piece.features, ((0, missing), *[(0, 0)] * (piece.features.ndim - 1)))
     return Piece(features, piece.instances._replace(masks=masks))
 
 

@@ -35,7 +35,7 @@ from openmoment.training.checkpoint import (
     write_config,
 )
 from openmoment.training.config import TrainConfig
-from openmoment.training.data import Steps, TrainingData, ahead, to_device
+from openmoment.training.data import Pieces, Steps, ahead, to_device
 from openmoment.training.log import FileLog, Log, RunLog, TensorBoardLog
 from openmoment.training.processes import Processes
 
@@ -67,7 +67,7 @@ Hear = Callable[[Heard], None]
 
 def train(
     method: Trained,
-    data: TrainingData,
+    data: Pieces,
     config: TrainConfig,
     card: TrainingCard,
     out: Path,

@@ -1,15 +1,19 @@
-"""From names to a trained split: videos of seen classes, their features, and the texts."""
+"""From names to a trained split: its videos, their features, and the texts.
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+The texts are the seen classes of a `Dataset`, or the sentences of a `RetrievalDataset`.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from openmoment.cache import Cache
 from openmoment.config import from_table
-from openmoment.datasets.base import Dataset, prompt_name
+from openmoment.datasets.base import Dataset, Moment, RetrievalDataset, prompt_name
 from openmoment.datasets.names import original
 from openmoment.datasets.splits import NUM_SPLITS, Split, divide_classes, training_videos
 from openmoment.encoders.base import Encoder
@@ -22,13 +26,16 @@ from openmoment.pipeline import encode_queries
 from openmoment.training.card import TrainingCard, is_finished, split_folder
 from openmoment.training.checkpoint import CONFIG, require_same_config
 from openmoment.training.config import TrainConfig, divide_settings
-from openmoment.training.data import Advance, TrainingData
+from openmoment.training.data import Advance, Pieces, TrainingData
+from openmoment.training.frames import VideoFiles
 from openmoment.training.loop import Hear, train
 from openmoment.training.processes import Processes
+from openmoment.training.sentences import SentenceData
 from openmoment.types import Queries, Recipe, Snippets
 
 _EVERY_SPLIT = "all"
 _USUAL = "recommended"
+_TASK, _RETRIEVAL = "task", "mr"
 
 
 @dataclass(frozen=True)
@@ -40,18 +47,30 @@ class ClassSplit:
     seen: tuple[str, ...]
     unseen: tuple[str, ...]
 
+    @property
+    def prompts(self) -> list[str]:
+        """The seen classes as a person would say them."""
+        return [prompt_name(name) for name in self.seen]
+
 
 def class_splits(
-    dataset: Dataset,
+    dataset: Dataset | RetrievalDataset,
     setting: str = ALL_CLASSES,
     split: str | None = None,
     unseen: Sequence[str] = (),
 ) -> list[ClassSplit]:
     """The splits that are asked for: one, or the ten of a setting for ``split`` all.
 
-    With ``unseen`` the split is one's own; with the setting ``all`` every class is seen. Raises
-    ConfigError, UnknownNameError.
+    With ``unseen`` the split is one's own; with the setting ``all`` every class is seen. Sentences
+    have no classes, and a single split. Raises ConfigError, UnknownNameError.
     """
+    if isinstance(dataset, RetrievalDataset):
+        if setting != ALL_CLASSES or split is not None or unseen:
+            raise ConfigError(
+                f"{dataset.name} has sentences and no classes: leave --setting, --split and "
+                "--unseen out."
+            )
+        return [ClassSplit(ALL_CLASSES, ALL_CLASSES, (), ())]
     if unseen and setting != ALL_CLASSES:
         raise ConfigError("--unseen is a class split of your own: leave --setting out.")
     if setting == ALL_CLASSES:
@@ -77,19 +96,22 @@ class Plan:
     method: str
     settings: Mapping[str, object]
     config: TrainConfig
-    dataset: Dataset
-    features: Path
+    dataset: Dataset | RetrievalDataset
+    features: Path | None
     encoder: Encoder
     cache: Cache | None = None
     allow_missing: bool = False
+    videos: Path | None = None
+    """For methods that learn from frames."""
 
 
 def make_plan(
     method: str,
-    dataset: Dataset,
-    features: Path,
+    dataset: Dataset | RetrievalDataset,
+    features: Path | None,
     encoder: Encoder,
     *,
+    videos: Path | None = None,
     preset: str | None = None,
     given: Mapping[str, object] | None = None,
     cache: Cache | None = None,
@@ -97,15 +119,52 @@ def make_plan(
 ) -> Plan:
     """With the settings of a preset, and over them those given, of the method or of training.
 
-    Raises UnknownNameError, ConfigError.
+    A method that can be made for sentences is, where the dataset has them. Raises
+    UnknownNameError, ConfigError, also for a method that is not made for the dataset.
     """
+    cls = trainable(method)
     known = find_preset(method, dataset.name, preset)
-    own, training = divide_settings(trainable(method).Config, dict(given or {}))
+    own, training = divide_settings(cls.Config, dict(given or {}))
     if known:
         own = {**preset_settings(method, known), **own}
         training = {**training_settings(method, known), **training}
+    if isinstance(dataset, RetrievalDataset) and _has_task(cls):
+        own = {_TASK: _RETRIEVAL, **own}
+    _require_task(method, own, dataset)
     config = from_table(TrainConfig, training, where="training")
-    return Plan(method, own, config, dataset, features, encoder, cache, allow_missing)
+    return Plan(method, own, config, dataset, features, encoder, cache, allow_missing, videos)
+
+
+def _require_task(
+    method: str, settings: Mapping[str, object], dataset: Dataset | RetrievalDataset
+) -> None:
+    """Raises ConfigError for a method that asks for classes where there are sentences, or so."""
+    cls = trainable(method)
+    task = getattr(from_table(cls.Config, settings, where=f"method {method}"), _TASK, "tal")
+    has_sentences = isinstance(dataset, RetrievalDataset)
+    if has_sentences == (task == _RETRIEVAL):
+        return
+    if not has_sentences:
+        raise ConfigError(
+            f"{method} with task={task} is made for sentences, {dataset.name} has classes. "
+            "Leave task out, or choose a dataset of moment retrieval."
+        )
+    if _has_task(cls):
+        raise ConfigError(
+            f"{method} with task={task} is made for classes, {dataset.name} has sentences. "
+            f"Leave task out, or say task={_RETRIEVAL}."
+        )
+    able = [name for name in METHODS if issubclass(METHODS[name], Trained)]
+    able = [name for name in able if _has_task(trainable(name))]
+    raise ConfigError(
+        f"{method} is made for classes, {dataset.name} has sentences. Methods that take them: "
+        f"{', '.join(able)}."
+    )
+
+
+def _has_task(cls: type[Trained]) -> bool:
+    """Whether a setting says what it is made for; others are made for classes."""
+    return _TASK in {field.name for field in fields(cls.Config)}
 
 
 def find_preset(method: str, dataset: str, preset: str | None) -> str | None:
@@ -148,7 +207,7 @@ def is_done(plan: Plan, split: ClassSplit, folder: Path) -> bool:
         return False
     cls = trainable(plan.method)
     own = from_table(cls.Config, plan.settings, where=f"method {plan.method}")
-    own = cls.prepare(own, [prompt_name(name) for name in split.seen])
+    own = cls.prepare(own, split.prompts)
     require_same_config(plan.method, own, plan.config, folder)
     return True
 
@@ -166,22 +225,17 @@ def train_split(
     """Train on one split, into a folder that is there. Raises OpenMomentError."""
     cls = trainable(plan.method)
     settings = from_table(cls.Config, plan.settings, where=f"method {plan.method}")
-    files = AlikeFiles(FeatureFolder(plan.features, plan.encoder, settings.features == "own"))
-    annotated = training_videos(plan.dataset, split.seen)
+    files = _files(plan, settings)
+    annotated = _annotated(plan.dataset, split)
     videos = {video: true for video, true in annotated.items() if video in files}
     missing = tuple(sorted(annotated.keys() - videos.keys()))
-    _require_files(videos, missing, plan)
-    names = [prompt_name(name) for name in split.seen]
-    queries = encode_queries(names, plan.encoder, plan.cache, templates=cls.templates_of(settings))
-    method = _make(cls, settings, plan, files.load(next(iter(videos))), queries)
-    data = TrainingData(
-        videos,
-        files.load,
-        method,
-        seen=split.seen,
-        queries=queries,
-        seed=plan.config.seed,
-        advance=advance,
+    _require_files(videos, missing, plan, files)
+    made = _material(plan.dataset, split, videos)
+    templates = cls.templates_of(settings)
+    queries = encode_queries(made.texts, plan.encoder, plan.cache, templates=templates)
+    method = _make(cls, settings, plan, split, files.load(next(iter(videos))), queries)
+    data = made.kind(
+        videos, files.load, method, queries=queries, seed=plan.config.seed, advance=advance
     )
     card = TrainingCard(
         method=plan.method,
@@ -198,8 +252,9 @@ def train_split(
         seen=split.seen,
         unseen=split.unseen,
         num_videos=len(videos),
-        excluded=plan.dataset.excluded,
+        excluded=() if isinstance(plan.dataset, RetrievalDataset) else plan.dataset.excluded,
         missing=missing,
+        num_sentences=made.num_sentences,
     )
     return train(
         method,
@@ -213,36 +268,88 @@ def train_split(
     )
 
 
-def _require_files(videos: Collection[str], missing: tuple[str, ...], plan: Plan) -> None:
+class _Material(NamedTuple):
+    """What is made of annotated videos: texts, and the data of a run."""
+
+    texts: list[str]
+    kind: Callable[..., Pieces]
+    num_sentences: int = 0
+
+
+def _annotated(dataset: Dataset | RetrievalDataset, split: ClassSplit) -> Mapping[str, Any]:
+    """The training videos: instances of seen classes, or sentences."""
+    if isinstance(dataset, Dataset):
+        return training_videos(dataset, split.seen)
+    found: dict[str, list[Moment]] = {}
+    for moment in dataset.subsets.get(dataset.train_subset, ()):
+        found.setdefault(moment.video, []).append(moment)
+    return found
+
+
+def _material(
+    dataset: Dataset | RetrievalDataset, split: ClassSplit, videos: Mapping[str, Any]
+) -> _Material:
+    if isinstance(dataset, Dataset):
+        return _Material(split.prompts, partial(TrainingData, seen=split.seen))
+    texts = [moment.query for moments in videos.values() for moment in moments]
+    return _Material(texts, SentenceData, len(texts))
+
+
+def _require_files(
+    videos: Collection[str],
+    missing: tuple[str, ...],
+    plan: Plan,
+    files: "AlikeFiles | VideoFiles",
+) -> None:
     """Raises TrainingError where there is nothing to train on, FeatureError where files miss."""
     if not videos and not missing:
+        what = "a seen class" if isinstance(plan.dataset, Dataset) else "a sentence"
         raise TrainingError(
-            f"{plan.dataset.name} has no training video with a seen class. Its training subset is "
+            f"{plan.dataset.name} has no training video with {what}. Its training subset is "
             f"{plan.dataset.train_subset!r}; there are: {', '.join(plan.dataset.subsets)}."
         )
     if missing and not (plan.allow_missing and videos):
         raise FeatureError(
-            f"{plan.features}: {len(missing)} of {len(missing) + len(videos)} training videos have "
-            f"no feature file, the first is {missing[0]!r}. Add them, or leave them out with "
+            f"{files.folder}: {len(missing)} of {len(missing) + len(videos)} training videos have "
+            f"no {files.kind} file, the first is {missing[0]!r}. Add them, or leave them out with "
             "--allow-missing."
         )
 
 
+def _files(plan: Plan, settings: Any) -> "AlikeFiles | VideoFiles":
+    """What the method learns from. Raises ConfigError where that is not given."""
+    if settings.sees_frames:
+        if plan.videos is None:
+            raise ConfigError(f"This {plan.method} learns from frames: give videos, --videos DIR.")
+        return VideoFiles(plan.videos, plan.encoder, plan.config.augment)
+    if plan.features is None:
+        raise ConfigError(f"This {plan.method} learns from features: give these, --features DIR.")
+    return AlikeFiles(FeatureFolder(plan.features, plan.encoder, settings.features == "own"))
+
+
 def _make(
-    cls: type[Trained], settings: Any, plan: Plan, first: Snippets, queries: Queries
+    cls: type[Trained],
+    settings: Any,
+    plan: Plan,
+    split: ClassSplit,
+    first: Snippets,
+    queries: Queries,
 ) -> Trained:
     """The method, fresh, as wide as features and texts are."""
     space, row = plan.encoder.space, first.features[:1]
     points = row if settings.features == "own" else space.project_video(row)
     widths = Widths(points.shape[1], space.project_text(queries.embeddings).shape[1])
     torch.manual_seed(plan.config.seed)
-    return cls(cls.prepare(settings, queries.names), space, widths)
+    return cls(cls.prepare(settings, split.prompts), space, widths)
 
 
 class AlikeFiles:
     """The feature files of a folder, by video. Raises FeatureError for two that are not alike."""
 
+    kind = "feature"
+
     def __init__(self, folder: FeatureFolder) -> None:
+        self.folder = folder.folder
         self._folder, self._paths = folder, folder.paths()
         self._first: tuple[Path, Recipe] | None = None
         self._rates: set[float] = set()

@@ -7,6 +7,6 @@ or damage in the middle shift nothing.
 
 from openmoment.video.clips import cut
 from openmoment.video.frames import Frame, read_frames, read_pictures
-from openmoment.video.info import VideoInfo, probe
+from openmoment.video.info import VideoInfo, frame_times, probe
 
-__all__ = ["Frame", "VideoInfo", "cut", "probe", "read_frames", "read_pictures"]
+__all__ = ["Frame", "VideoInfo", "cut", "frame_times", "probe", "read_frames", "read_pictures"]

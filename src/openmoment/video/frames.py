@@ -1,6 +1,7 @@
 """Frames of a video at an even rate, or all of them; pictures at given times."""
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,9 @@ from numpy import ndarray as Array
 from openmoment.errors import ConfigError
 from openmoment.video.source import TIE_S, Source
 from openmoment.video.view import View
+
+SEEK_GAP_S = 4.0
+"""Between times further apart than this, seeking is quicker than decoding on."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +63,20 @@ def read_frames(
 def read_pictures(
     path: Path, times_s: Sequence[float], *, short_side: int
 ) -> list[UInt8[Array, "h w 3"]]:
-    """The pictures on display at these times, in the order given.
+    """The pictures on display at these times, in the order given, all of one size.
 
-    Before the first picture it is the first, after the last the last. Raises `VideoError`.
+    Before the first picture it is the first, after the last the last. A picture on display at
+    several of the times is shared, not copied. Raises `VideoError`.
     """
     _check_side(short_side)
+    view: View | None = None
+    found: dict[float, UInt8[Array, "h w 3"]] = {}
     with Source(path) as source:
-        return [_picture_at(source, time_s, short_side) for time_s in times_s]
+        for close_s in _close(sorted(set(times_s))):
+            for asked_s, frame in _pictures_at(source, close_s):
+                view = view or View.of(frame, source.stream, short_side=short_side)
+                found |= dict.fromkeys(asked_s, view.rgb(frame))
+    return [found[time_s] for time_s in times_s]
 
 
 @dataclass(frozen=True)
@@ -127,24 +138,52 @@ def _even_cells(pictures: Iterator[_Displayed], fps: float) -> Iterator[Frame]:
         yield replace(held, end_s=shown.end_s)
 
 
-def _picture_at(source: Source, time_s: float, short_side: int) -> UInt8[Array, "h w 3"]:
-    shown = _last_started(source.frames(source.packets_from(time_s)), time_s)
-    if shown is None:  # damage from that keyframe on
+def _close(times_s: Sequence[float]) -> Iterator[list[float]]:
+    """Increasing times in groups, each to be read in one pass."""
+    group: list[float] = []
+    for time_s in times_s:
+        if group and time_s - group[-1] > SEEK_GAP_S:
+            yield group
+            group = []
+        group.append(time_s)
+    if group:
+        yield group
+
+
+def _pictures_at(
+    source: Source, times_s: Sequence[float]
+) -> Iterator[tuple[list[float], VideoFrame]]:
+    """The pictures on display at increasing times, each with its times."""
+    found = _on_display(source.frames(source.packets_from(times_s[0])), times_s)
+    first = next(found, None)
+    if first is None:  # damage from that keyframe on
         source.rewind()
-        shown = _last_started(source.frames(), time_s)
-    if shown is None:
+        found = _on_display(source.frames(), times_s)
+        first = next(found, None)
+    if first is None:
         raise source.undecodable()
-    return View.of(shown, source.stream, short_side=short_side).rgb(shown)
+    yield first
+    yield from found
 
 
-def _last_started(frames: Iterator[tuple[float, VideoFrame]], time_s: float) -> VideoFrame | None:
-    """The last picture that has started at ``time_s``, or else the first."""
+def _on_display(
+    frames: Iterator[tuple[float, VideoFrame]], times_s: Sequence[float]
+) -> Iterator[tuple[list[float], VideoFrame]]:
+    """For each time the last picture that has started by then, or else the first."""
+    waiting = deque(times_s)
     shown: VideoFrame | None = None
     for start_s, frame in frames:
-        if shown is not None and start_s > time_s + TIE_S:
-            break
+        if shown is not None:
+            asked_s: list[float] = []
+            while waiting and start_s > waiting[0] + TIE_S:
+                asked_s.append(waiting.popleft())
+            if asked_s:
+                yield asked_s, shown
+            if not waiting:
+                return
         shown = frame
-    return shown
+    if shown is not None:
+        yield list(waiting), shown
 
 
 def _check_side(short_side: int | None) -> None:

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray as Array
+
 from openmoment.video.source import Source
 from openmoment.video.view import View
 
@@ -46,3 +50,15 @@ def probe(path: Path) -> VideoInfo:
             rotation=view.rotation,
             has_audio=bool(source.container.streams.audio),
         )
+
+
+def frame_times(path: Path) -> Float[Array, " t"]:
+    """When each frame that a player shows begins, in seconds, in order.
+
+    All are decoded, so that none counts that is not shown. Raises `VideoError`.
+    """
+    with Source(path) as source:
+        times_s = np.array([time_s for time_s, _ in source.frames()], dtype=np.float64)
+        if not len(times_s):
+            raise source.undecodable()
+        return times_s

@@ -1,0 +1,99 @@
+"""The text of action segmentation (Breakfast, 50Salads, GTEA): one label a line, one line a frame.
+
+Frames are those that a player shows, at the container's presentation times, so that the video
+itself is needed to write the file. A frame has the label of the best-scored moment that covers its
+time, with underscores for spaces, or ``background``. Nothing else is in the file, neither times nor
+scores: `read_frames` takes the rate that the reader knows.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray as Array
+
+from openmoment.errors import FormatError
+from openmoment.export.base import Format, Found, Row, only_video, to_detections
+from openmoment.files import write_text
+from openmoment.postprocess import cover
+from openmoment.reading import read_text
+from openmoment.types import Detections
+
+BACKGROUND = "background"
+_TIE_S = 1e-3  # by which containers and files round times
+
+
+def write(found: Found, path: Path) -> None:
+    """Write a line for each frame of the video. Raises FormatError, VideoError without it."""
+    video, moments = only_video(found, path)
+    if not Path(video).is_file():
+        raise FormatError(
+            f"{path}: labels of frames need the times of the frames, but {video or 'the video'} is "
+            "not there. Write .csv or .json, or say where the video is."
+        )
+    from openmoment.video import frame_times
+
+    write_frames(moments, path, times_s=frame_times(Path(video)))
+
+
+def write_frames(moments: Detections, path: Path, *, times_s: Float[Array, " t"]) -> None:
+    """Write a line for each of these times. Raises FormatError for labels that look alike."""
+    names = to_labels(moments.names, path)
+    labels, _ = cover(moments, times_s + _TIE_S)
+    write_text("".join(f"{names[label]}\n" for label in labels.tolist()), path)
+
+
+def to_labels(names: Sequence[str], path: Path) -> list[str]:
+    """The names as labels, and ``background`` behind them, where -1 finds it.
+
+    Raises FormatError for two that would be one, and for a name that no line can hold.
+    """
+    labels = ["_".join(name.split()) for name in names]
+    seen = {BACKGROUND: "what is no query"}
+    for name, label in zip(names, labels, strict=True):
+        if not label:
+            raise FormatError(f"{path}: a query of white space alone cannot be a label.")
+        if label in seen:
+            raise FormatError(
+                f"{path}: {name!r} and {seen[label]} would both be {label!r}. Reword one."
+            )
+        seen[label] = repr(name)
+    return [*labels, BACKGROUND]
+
+
+def read(path: Path) -> dict[str, Detections]:
+    """Refused in one line: the file says no times. See `read_frames`."""
+    read_text(path)
+    raise FormatError(
+        f"{path}: labels of frames say no times. Read them in Python with their rate: "
+        "openmoment.export.frames.read_frames(path, fps=25.0)."
+    )
+
+
+def read_frames(path: Path, *, fps: float, start_s: float = 0.0) -> Detections:
+    """The segments of such a file at ``fps`` frames a second, the first of them at ``start_s``.
+
+    Underscores are spaces again. Scores, of which the file says nothing, are 1. Raises
+    FormatError for an empty line, or a rate that is not positive.
+    """
+    if not fps > 0:
+        raise FormatError(f"{path}: expected a positive number of frames a second, got {fps}.")
+    labels = read_text(path).removesuffix("\n").split("\n")
+    if labels == [""]:
+        return Detections.empty(())
+    lines = np.array([label.strip() for label in labels])
+    if not all(lines):
+        number = int(np.flatnonzero(lines == "")[0]) + 1
+        raise FormatError(f"{path}, line {number}: expected a label or {BACKGROUND!r}.")
+    first = np.flatnonzero(np.append(True, lines[1:] != lines[:-1]))
+    last = np.append(first[1:], len(lines))
+    rows = [
+        Row(start_s + a / fps, start_s + b / fps, str(lines[a]).replace("_", " "), 1.0)
+        for a, b in zip(first.tolist(), last.tolist(), strict=True)
+        if lines[a] != BACKGROUND
+    ]
+    return to_detections(rows)
+
+
+FRAMES = Format(write, read, holds_several=False, keeps_times=False)
