@@ -23,7 +23,7 @@ from openmoment.features import IMPORTED, SUFFIX, read_features
 from openmoment.listing import by_id, find_videos
 from openmoment.methods.base import TakesTruth
 from openmoment.pipeline import Pipeline, reads_other_features
-from openmoment.training.card import read_card, split_folder
+from openmoment.training.card import classes_met, read_card, split_folder
 from openmoment.types import Detections, Snippets
 
 Advance = Callable[[float, float], None]
@@ -124,8 +124,7 @@ class Checkpoints:
         if not path.is_dir():
             path = self.folder
         if self.protocol.setting != ALL_CLASSES:
-            seen = set(read_card(path).seen)
-            if met := sorted(seen.intersection(self.protocol.parts[split].unseen)):
+            if met := classes_met(read_card(path), self.protocol.parts[split].unseen):
                 raise RecipeError(
                     f"{path}: was trained on {met[0]!r}, which is unseen in split {split} of "
                     f"{self.protocol.setting}. Give the checkpoint of that split."

@@ -64,22 +64,12 @@ class Pipeline:
 
     def snippets(self, video: Path, *, progress: Progress | None = None) -> Snippets:
         """The video's features, from the cache if they are there. Raises VideoError."""
-        digest = self.cache.sha256(video) if self.cache else sha256(video)
-        recipe = Recipe(self.encoder.name, self.encoder.fingerprint, self.fps, digest)
         if reads_other_features(self.method):
             raise ConfigError(
                 f"This {self.method_name} reads features of another encoder, which are not made "
                 "here from video: give feature files, --features DIR."
             )
-        known = self.cache.load(recipe) if self.cache else None
-        if known:
-            return known
-        made = self.encoder.encode_video(
-            video, fps=self.fps, source_sha256=digest, progress=progress
-        )
-        if self.cache:
-            self.cache.store(made)
-        return made
+        return encode_snippets(video, self.encoder, self.cache, fps=self.fps, progress=progress)
 
     def queries(self, names: Sequence[str]) -> Queries:
         """Encode the words to look for, as `tidy_names` gives them. Raises QueryError."""
@@ -191,6 +181,25 @@ def trained_for(method: Method) -> Task | None:
 def method_templates(method: Method) -> tuple[str, ...]:
     """The sentences that a method reads names in; none for those that leave it to the backbone."""
     return getattr(method, "templates", ())
+
+
+def encode_snippets(
+    video: Path,
+    encoder: Encoder,
+    cache: Cache | None,
+    *,
+    fps: float,
+    progress: Progress | None = None,
+) -> Snippets:
+    """A video's features, from the cache if they are there. Raises VideoError."""
+    digest = cache.sha256(video) if cache else sha256(video)
+    known = cache.load(Recipe(encoder.name, encoder.fingerprint, fps, digest)) if cache else None
+    if known:
+        return known
+    made = encoder.encode_video(video, fps=fps, source_sha256=digest, progress=progress)
+    if cache:
+        cache.store(made)
+    return made
 
 
 def encode_queries(

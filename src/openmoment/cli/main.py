@@ -15,6 +15,7 @@ from openmoment.cli import (
     features,
     find,
     models,
+    pretrain,
     train,
 )
 
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.command("find")(find.find_verb)
 app.command("evaluate")(evaluate.evaluate_verb)
 app.command("train")(train.train_verb)
+app.command("pretrain")(pretrain.pretrain_verb)
 app.command("ablate")(ablate.ablate_verb)
 app.command("compare")(compare.compare_verb)
 app.command("demo")(demo.demo_verb)

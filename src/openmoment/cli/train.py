@@ -26,20 +26,30 @@ if TYPE_CHECKING:
     from openmoment.training.loop import Heard
 
 
+TrainedMethod = Annotated[str, typer.Argument(metavar="METHOD", help="openmoment models.")]
+CheckpointOut = Annotated[Path, typer.Option(metavar="DIR", help="Where the checkpoint goes.")]
+TrainingSettings = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="Settings of the method and of training, over the preset's.",
+        show_default=False,
+    ),
+]
+TrainingDevice = Annotated[
+    str, typer.Option(metavar="NAME", help="Where it is trained: cpu, cuda, cuda:1, mps.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where a run into --out was stopped.")]
+TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard too.")]
+
+
 @verb
 def train_verb(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="openmoment models.")],
+    method: TrainedMethod,
     dataset: DatasetName,
     root: Root,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the checkpoint goes.")],
-    given: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[KEY=VALUE]...",
-            help="Settings of the method and of training, over the preset's.",
-            show_default=False,
-        ),
-    ] = None,
+    out: CheckpointOut,
+    given: TrainingSettings = None,
     features: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Feature files of its videos.")
     ] = None,
@@ -60,15 +70,13 @@ def train_verb(
     exclude: Annotated[
         str, typer.Option(metavar="LIST", help="A named list of videos to leave out.")
     ] = "default",
-    device: Annotated[
-        str, typer.Option(metavar="NAME", help="Where it is trained: cpu, cuda, cuda:1, mps.")
-    ] = "cpu",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a run into --out was stopped.")
-    ] = False,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Log for TensorBoard too.")
-    ] = False,
+    init: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A checkpoint to begin with: openmoment pretrain."),
+    ] = None,
+    device: TrainingDevice = "cpu",
+    resume: Resume = False,
+    tensorboard: TensorBoard = False,
     allow_missing: AllowMissing = False,
 ) -> None:
     """Train METHOD on the seen classes, or the sentences, of a dataset, into a checkpoint.
@@ -111,6 +119,7 @@ def train_verb(
         given=parse_assignments(given or []),
         cache=Cache(),
         allow_missing=allow_missing,
+        init=init,
     )
     processes = start_processes(device, plan.config.precision)
     if tensorboard:
@@ -131,7 +140,8 @@ def train_verb(
                 processes=processes,
                 tensorboard=tensorboard,
                 advance=advance,
-                hear=_listener(label, plan.config.epochs, advance),
+                hear=listener(label, plan.config.epochs, advance),
+                tell=say if processes.is_main_process else None,
             )
         if processes.is_main_process:
             say(f"{label}: {card.steps} steps in {clock(card.seconds)}. {folder} is a checkpoint.")
@@ -148,7 +158,7 @@ def train_verb(
         typer.echo(shlex.join(["openmoment", "evaluate", *words]))
 
 
-def _listener(label: str, num_epochs: int, advance: Advance | None) -> "Callable[[Heard], None]":
+def listener(label: str, num_epochs: int, advance: Advance | None) -> "Callable[[Heard], None]":
     """Shows every step in the bar, or, where there is none, says a line after each epoch."""
 
     def hear(heard: "Heard") -> None:

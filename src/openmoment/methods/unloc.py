@@ -34,7 +34,7 @@ from openmoment.blocks.points import (
     to_seconds,
 )
 from openmoment.blocks.processes import mean_over_processes
-from openmoment.blocks.pyramid import FeaturePyramid, Level, VitDetPyramid, convolve
+from openmoment.blocks.pyramid import FeaturePyramid, Level, RowConvolution, VitDetPyramid
 from openmoment.blocks.text_reader import TextReader
 from openmoment.blocks.time_axis import TimeAxis
 from openmoment.encoders.base import Encoder, Space, TakesImageTower
@@ -42,6 +42,7 @@ from openmoment.errors import ConfigError
 from openmoment.methods.base import Answer
 from openmoment.methods.trained import CLIP_WIDTHS, ParameterGroup, Trained, TrainedConfig, Widths
 from openmoment.postprocess import merge, runs
+from openmoment.tasks import label_by_curves
 from openmoment.types import Detections, Queries, SnippetGrid, Snippets
 
 Task = Literal["tal", "mr", "as", "clips"]
@@ -196,7 +197,7 @@ class Head(nn.Module):
     def __init__(self, d: int, convs: int, out: int, bias: float) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(d) for _ in range(convs))
-        self.convs = nn.ModuleList(nn.Conv1d(d, d, 3, padding=1) for _ in range(convs))
+        self.convs = nn.ModuleList(RowConvolution(d, d, 3, padding=1) for _ in range(convs))
         self.last = nn.Linear(d, out)
         nn.init.constant_(self.last.bias, bias)
 
@@ -207,7 +208,7 @@ class Head(nn.Module):
         """What the linear layer reads."""
         for norm, conv in zip(self.norms, self.convs, strict=True):
             clean = Level(norm(level.x), level.valid).clean()
-            level = Level(convolve(conv, clean).relu(), level.valid)
+            level = Level(conv(clean).relu(), level.valid)
         return level.x
 
 

@@ -1,10 +1,12 @@
 """What a checkpoint says of itself: what it was trained on, by what, and for how long."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from openmoment.datasets.base import prompt_name
 from openmoment.encoders.base import Encoder
 from openmoment.errors import FormatError, RecipeError
 from openmoment.files import write_text
@@ -45,6 +47,10 @@ class TrainingCard:
     """Training videos without features, left out."""
     num_sentences: int = 0
     """Of moment retrieval, which has no classes."""
+    init: str = ""
+    """The checkpoint whose weights it began with."""
+    met: tuple[str, ...] = ()
+    """Classes that those weights were trained on."""
     epochs: int = 0
     seed: int = 0
     num_processes: int = 1
@@ -100,6 +106,16 @@ def to_card(table: dict[str, Any], where: str) -> TrainingCard:
         return TrainingCard(**values)
     except TypeError as error:
         raise FormatError(f"{where}: no card that this version can read ({error}).") from error
+
+
+def classes_met(card: TrainingCard, names: Sequence[str]) -> list[str]:
+    """Those of the names that the weights were trained on, now or before, however written."""
+    known = {_plain(name) for name in (*card.seen, *card.met)}
+    return sorted(name for name in names if _plain(name) in known)
+
+
+def _plain(name: str) -> str:
+    return " ".join(prompt_name(name).casefold().split())
 
 
 def check_backbone(card: TrainingCard, encoder: Encoder) -> None:

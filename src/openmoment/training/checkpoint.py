@@ -73,6 +73,18 @@ def load_checkpoint(folder: Path, space: Space) -> Trained:
     return method.eval()
 
 
+def fill_partly(method: Trained, folder: Path) -> tuple[int, int]:
+    """Take a checkpoint's weights wherever names and shapes agree: how many numbers, of how many.
+
+    Raises FormatError.
+    """
+    own = method.state_dict()
+    given = _read_tensors(folder / MODEL)[0]
+    fit = {n: t for n, t in given.items() if n in own and own[n].shape == t.shape}
+    method.load_state_dict(fit, strict=False)
+    return sum(t.numel() for t in fit.values()), sum(t.numel() for t in own.values())
+
+
 def write_config(name: str, method: Trained, config: TrainConfig, folder: Path) -> None:
     """Write ``config.toml``. Raises MissingExtraError."""
     document = {

@@ -3,6 +3,7 @@
 Axes: t frames of a piece, h height, w width.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +42,8 @@ class Film(Snippets):
 
 
 class VideoFiles:
-    """The videos of a folder by id, with and without ``v_``, as an encoder's image tower is to see
-    them.
+    """The videos of a folder by id, with and without ``v_``, or those given, as an encoder's image
+    tower is to see them.
 
     Raises FeatureError where there is no such folder, ConfigError for a backbone whose image tower
     cannot be tuned.
@@ -50,7 +51,13 @@ class VideoFiles:
 
     kind = "video"
 
-    def __init__(self, folder: Path, encoder: Encoder, augment: Augment) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        encoder: Encoder,
+        augment: Augment,
+        paths: Mapping[str, Path] | None = None,
+    ) -> None:
         self.folder = folder
         if not folder.is_dir():
             raise FeatureError(f"{folder}: no such folder.")
@@ -62,7 +69,7 @@ class VideoFiles:
             )
         self._size: tuple[int, int] = space.image_tower().size
         self._augment: Augment = augment
-        self._paths = by_id(find_videos(folder))
+        self._paths = by_id(find_videos(folder)) if paths is None else paths
         self._empty = np.zeros((1, encoder.dim_in), dtype=np.float32)
         self.recipe = Recipe(encoder.name, encoder.fingerprint, encoder.fps, "")
         """Of the features that the tower would have given before."""

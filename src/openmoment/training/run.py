@@ -16,7 +16,7 @@ from openmoment.config import from_table
 from openmoment.datasets.base import Dataset, Moment, RetrievalDataset, prompt_name
 from openmoment.datasets.names import original
 from openmoment.datasets.splits import NUM_SPLITS, Split, divide_classes, training_videos
-from openmoment.encoders.base import Encoder
+from openmoment.encoders.base import Encoder, Space
 from openmoment.errors import ConfigError, FeatureError, OpenMomentError, TrainingError
 from openmoment.evaluation.protocol import ALL_CLASSES, OWN_CLASSES
 from openmoment.experiment import FeatureFolder
@@ -27,15 +27,19 @@ from openmoment.training.card import TrainingCard, is_finished, split_folder
 from openmoment.training.checkpoint import CONFIG, require_same_config
 from openmoment.training.config import TrainConfig, divide_settings
 from openmoment.training.data import Advance, Pieces, TrainingData
+from openmoment.training.files import AlikeFiles
 from openmoment.training.frames import VideoFiles
+from openmoment.training.initial import begin_from
 from openmoment.training.loop import Hear, train
 from openmoment.training.processes import Processes
 from openmoment.training.sentences import SentenceData
-from openmoment.types import Queries, Recipe, Snippets
+from openmoment.types import Queries, Snippets
 
 _EVERY_SPLIT = "all"
 _USUAL = "recommended"
 _TASK, _RETRIEVAL = "task", "mr"
+CLIPS = "clips"
+"""The task of whole clips that show one class each, and what their presets call the dataset."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ class Plan:
     allow_missing: bool = False
     videos: Path | None = None
     """For methods that learn from frames."""
+    init: Path | None = None
+    """A checkpoint whose weights it begins with."""
 
 
 def make_plan(
@@ -116,6 +122,7 @@ def make_plan(
     given: Mapping[str, object] | None = None,
     cache: Cache | None = None,
     allow_missing: bool = False,
+    init: Path | None = None,
 ) -> Plan:
     """With the settings of a preset, and over them those given, of the method or of training.
 
@@ -123,16 +130,25 @@ def make_plan(
     UnknownNameError, ConfigError, also for a method that is not made for the dataset.
     """
     cls = trainable(method)
-    known = find_preset(method, dataset.name, preset)
-    own, training = divide_settings(cls.Config, dict(given or {}))
-    if known:
-        own = {**preset_settings(method, known), **own}
-        training = {**training_settings(method, known), **training}
-    if isinstance(dataset, RetrievalDataset) and _has_task(cls):
+    own, config = resolve(method, dataset.name, preset, given)
+    if isinstance(dataset, RetrievalDataset) and has_task(cls):
         own = {_TASK: _RETRIEVAL, **own}
     _require_task(method, own, dataset)
-    config = from_table(TrainConfig, training, where="training")
-    return Plan(method, own, config, dataset, features, encoder, cache, allow_missing, videos)
+    return Plan(method, own, config, dataset, features, encoder, cache, allow_missing, videos, init)
+
+
+def resolve(
+    method: str, dataset: str, preset: str | None, given: Mapping[str, object] | None
+) -> tuple[dict[str, object], TrainConfig]:
+    """A preset's settings for a dataset, and over them those given: the method's, and training's.
+
+    Raises UnknownNameError, ConfigError.
+    """
+    own, training = divide_settings(trainable(method).Config, dict(given or {}))
+    if known := find_preset(method, dataset, preset):
+        own = {**preset_settings(method, known), **own}
+        training = {**training_settings(method, known), **training}
+    return own, from_table(TrainConfig, training, where="training")
 
 
 def _require_task(
@@ -141,6 +157,8 @@ def _require_task(
     """Raises ConfigError for a method that asks for classes where there are sentences, or so."""
     cls = trainable(method)
     task = getattr(from_table(cls.Config, settings, where=f"method {method}"), _TASK, "tal")
+    if task == CLIPS:
+        raise ConfigError(f"task={CLIPS} is for whole clips: openmoment pretrain {method}.")
     has_sentences = isinstance(dataset, RetrievalDataset)
     if has_sentences == (task == _RETRIEVAL):
         return
@@ -149,22 +167,26 @@ def _require_task(
             f"{method} with task={task} is made for sentences, {dataset.name} has classes. "
             "Leave task out, or choose a dataset of moment retrieval."
         )
-    if _has_task(cls):
+    if has_task(cls):
         raise ConfigError(
             f"{method} with task={task} is made for classes, {dataset.name} has sentences. "
             f"Leave task out, or say task={_RETRIEVAL}."
         )
-    able = [name for name in METHODS if issubclass(METHODS[name], Trained)]
-    able = [name for name in able if _has_task(trainable(name))]
     raise ConfigError(
         f"{method} is made for classes, {dataset.name} has sentences. Methods that take them: "
-        f"{', '.join(able)}."
+        f"{', '.join(with_tasks())}."
     )
 
 
-def _has_task(cls: type[Trained]) -> bool:
+def has_task(cls: type[Trained]) -> bool:
     """Whether a setting says what it is made for; others are made for classes."""
     return _TASK in {field.name for field in fields(cls.Config)}
+
+
+def with_tasks() -> list[str]:
+    """The methods that a setting makes for classes, sentences, or clips."""
+    able = [name for name in METHODS if issubclass(METHODS[name], Trained)]
+    return [name for name in able if has_task(trainable(name))]
 
 
 def find_preset(method: str, dataset: str, preset: str | None) -> str | None:
@@ -221,8 +243,12 @@ def train_split(
     tensorboard: bool = False,
     advance: Advance | None = None,
     hear: Hear | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> TrainingCard:
-    """Train on one split, into a folder that is there. Raises OpenMomentError."""
+    """Train on one split, into a folder that is there. Raises OpenMomentError.
+
+    ``tell`` hears what the run begins with.
+    """
     cls = trainable(plan.method)
     settings = from_table(cls.Config, plan.settings, where=f"method {plan.method}")
     files = _files(plan, settings)
@@ -233,7 +259,9 @@ def train_split(
     made = _material(plan.dataset, split, videos)
     templates = cls.templates_of(settings)
     queries = encode_queries(made.texts, plan.encoder, plan.cache, templates=templates)
-    method = _make(cls, settings, plan, split, files.load(next(iter(videos))), queries)
+    settings = cls.prepare(settings, split.prompts)
+    first = files.load(next(iter(videos)))
+    method = make_method(cls, settings, plan.encoder.space, first, queries, seed=plan.config.seed)
     data = made.kind(
         videos, files.load, method, queries=queries, seed=plan.config.seed, advance=advance
     )
@@ -256,6 +284,8 @@ def train_split(
         missing=missing,
         num_sentences=made.num_sentences,
     )
+    if plan.init:
+        card = begin_from(plan.init, method, card, tell)
     return train(
         method,
         data,
@@ -299,7 +329,7 @@ def _require_files(
     videos: Collection[str],
     missing: tuple[str, ...],
     plan: Plan,
-    files: "AlikeFiles | VideoFiles",
+    files: AlikeFiles | VideoFiles,
 ) -> None:
     """Raises TrainingError where there is nothing to train on, FeatureError where files miss."""
     if not videos and not missing:
@@ -316,7 +346,7 @@ def _require_files(
         )
 
 
-def _files(plan: Plan, settings: Any) -> "AlikeFiles | VideoFiles":
+def _files(plan: Plan, settings: Any) -> AlikeFiles | VideoFiles:
     """What the method learns from. Raises ConfigError where that is not given."""
     if settings.sees_frames:
         if plan.videos is None:
@@ -327,56 +357,12 @@ def _files(plan: Plan, settings: Any) -> "AlikeFiles | VideoFiles":
     return AlikeFiles(FeatureFolder(plan.features, plan.encoder, settings.features == "own"))
 
 
-def _make(
-    cls: type[Trained],
-    settings: Any,
-    plan: Plan,
-    split: ClassSplit,
-    first: Snippets,
-    queries: Queries,
+def make_method(
+    cls: type[Trained], settings: Any, space: Space, first: Snippets, queries: Queries, *, seed: int
 ) -> Trained:
     """The method, fresh, as wide as features and texts are."""
-    space, row = plan.encoder.space, first.features[:1]
+    row = first.features[:1]
     points = row if settings.features == "own" else space.project_video(row)
     widths = Widths(points.shape[1], space.project_text(queries.embeddings).shape[1])
-    torch.manual_seed(plan.config.seed)
-    return cls(cls.prepare(settings, split.prompts), space, widths)
-
-
-class AlikeFiles:
-    """The feature files of a folder, by video. Raises FeatureError for two that are not alike."""
-
-    kind = "feature"
-
-    def __init__(self, folder: FeatureFolder) -> None:
-        self.folder = folder.folder
-        self._folder, self._paths = folder, folder.paths()
-        self._first: tuple[Path, Recipe] | None = None
-        self._rates: set[float] = set()
-
-    def __contains__(self, video: str) -> bool:
-        return video in self._paths
-
-    def load(self, video: str) -> Snippets:
-        path = self._paths[video]
-        snippets = self._folder.read(path)
-        recipe = snippets.recipe
-        first_path, first = self._first = self._first or (path, recipe)
-        if (recipe.encoder, recipe.fingerprint) != (first.encoder, first.fingerprint):
-            raise FeatureError(
-                f"{first_path} and {path} are features of {first.encoder} ({first.fingerprint}) "
-                f"and of {recipe.encoder} ({recipe.fingerprint}). Extract all with one."
-            )
-        self._rates.add(recipe.fps)
-        return snippets
-
-    @property
-    def recipe(self) -> Recipe:
-        """Of the first file that was loaded."""
-        assert self._first
-        return self._first[1]
-
-    @property
-    def fps(self) -> float | None:
-        """Of all files that were loaded; None where they differ."""
-        return next(iter(self._rates)) if len(self._rates) == 1 else None
+    torch.manual_seed(seed)
+    return cls(settings, space, widths)

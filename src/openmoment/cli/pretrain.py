@@ -1,0 +1,90 @@
+"""openmoment pretrain: weights to begin with, from clips that show one class each."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from openmoment.cli.console import Backbone, Preset, list_names, progress_bar, say, verb
+from openmoment.cli.train import (
+    CheckpointOut,
+    Resume,
+    TensorBoard,
+    TrainedMethod,
+    TrainingDevice,
+    TrainingSettings,
+    listener,
+)
+from openmoment.types import clock
+
+
+@verb
+def pretrain_verb(
+    method: TrainedMethod,
+    out: CheckpointOut,
+    given: TrainingSettings = None,
+    clips: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A folder of videos for each class, of its name."),
+    ] = None,
+    features: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The same with feature files.")
+    ] = None,
+    unseen: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Classes to leave out, with commas between them."),
+    ] = None,
+    backbone: Backbone = "auto",
+    preset: Preset = None,
+    device: TrainingDevice = "cpu",
+    resume: Resume = False,
+    tensorboard: TensorBoard = False,
+) -> None:
+    """Train METHOD to tell which class a clip shows, into a checkpoint to begin with.
+
+    openmoment pretrain unloc --clips kinetics/train --out DIR
+
+    openmoment train unloc ... --init DIR
+
+    Videos are encoded once, into the cache; with tune_image=true they are decoded in each epoch.
+    """
+    from openmoment.cache import Cache
+    from openmoment.config import parse_assignments
+    from openmoment.encoders import load_encoder
+    from openmoment.extras import require
+    from openmoment.training.card import is_finished
+    from openmoment.training.pretrain import plan_clips, pretrain
+    from openmoment.training.processes import start_processes
+    from openmoment.training.run import prepare_folder
+
+    require("tomli_w", extra="train")
+    plan = plan_clips(
+        method,
+        load_encoder(backbone),
+        videos=clips,
+        features=features,
+        left_out=list_names(unseen),
+        preset=preset,
+        given=parse_assignments(given or []),
+        cache=Cache(),
+    )
+    processes = start_processes(device, plan.config.precision)
+    if tensorboard:
+        require("torch.utils.tensorboard", extra="tensorboard")
+    prepare_folder(out, resume=resume)
+    if is_finished(out):
+        say(f"{method}: finished already.")
+        return
+    with progress_bar(method, shown=processes.is_main_process) as advance:
+        card = pretrain(
+            plan,
+            out,
+            processes=processes,
+            tensorboard=tensorboard,
+            advance=advance,
+            hear=listener(method, plan.config.epochs, advance),
+        )
+    if processes.is_main_process:
+        say(f"{method}: {card.steps} steps in {clock(card.seconds)}. {out} is a checkpoint.")
+        typer.echo(shlex.join(["openmoment", "train", method, "--init", str(out)]) + " ...")

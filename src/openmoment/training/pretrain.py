@@ -1,0 +1,131 @@
+"""From a folder of clips to weights that a training may begin with."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openmoment.cache import Cache
+from openmoment.config import from_table
+from openmoment.datasets.base import prompt_name
+from openmoment.encoders.base import Encoder
+from openmoment.errors import ConfigError
+from openmoment.evaluation.protocol import ALL_CLASSES, OWN_CLASSES
+from openmoment.experiment import FeatureFolder
+from openmoment.pipeline import encode_queries
+from openmoment.training.card import TrainingCard
+from openmoment.training.clips import ClipData, ClipFolder, find_clips
+from openmoment.training.config import TrainConfig
+from openmoment.training.data import Advance
+from openmoment.training.files import AlikeFiles, EncodedVideos
+from openmoment.training.frames import VideoFiles
+from openmoment.training.loop import Hear, train
+from openmoment.training.processes import Processes
+from openmoment.training.run import CLIPS, has_task, make_method, resolve, trainable, with_tasks
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """What is trained, and on which clips."""
+
+    method: str
+    settings: Any
+    config: TrainConfig
+    folder: Path
+    clips: ClipFolder
+    encoder: Encoder
+    are_features: bool = False
+    cache: Cache | None = None
+
+
+def plan_clips(
+    method: str,
+    encoder: Encoder,
+    *,
+    videos: Path | None = None,
+    features: Path | None = None,
+    left_out: Sequence[str] = (),
+    preset: str | None = None,
+    given: Mapping[str, object] | None = None,
+    cache: Cache | None = None,
+) -> ClipPlan:
+    """Of a folder of videos, or of feature files, with the settings of a preset and those given.
+
+    Raises UnknownNameError, ConfigError, FormatError, VideoError, FeatureError.
+    """
+    cls = trainable(method)
+    if not has_task(cls):
+        able = ", ".join(with_tasks())
+        raise ConfigError(f"{method} cannot learn from whole clips. Methods that can: {able}.")
+    own, config = resolve(method, CLIPS, preset, given)
+    if own.get("task", CLIPS) != CLIPS:
+        raise ConfigError(f"task={own['task']} is trained on a dataset: openmoment train {method}.")
+    settings = from_table(cls.Config, {**own, "task": CLIPS}, where=f"method {method}")
+    folder = videos or features
+    if folder is None or (videos and features):
+        raise ConfigError("Say where the clips are: --clips DIR of videos, or --features DIR.")
+    if settings.sees_frames and features:
+        raise ConfigError(f"This {method} learns from frames: give videos, --clips DIR.")
+    if settings.features == "own" and videos:
+        raise ConfigError(f"This {method} reads other features: give these, --features DIR.")
+    clips = find_clips(folder, are_features=bool(features), left_out=left_out)
+    return ClipPlan(method, settings, config, folder, clips, encoder, bool(features), cache)
+
+
+def pretrain(
+    plan: ClipPlan,
+    out: Path,
+    *,
+    processes: Processes,
+    tensorboard: bool = False,
+    advance: Advance | None = None,
+    hear: Hear | None = None,
+) -> TrainingCard:
+    """Train on all clips, into a folder that is there. Raises OpenMomentError."""
+    clips, cls = plan.clips, trainable(plan.method)
+    files = _files(plan)
+    said = [prompt_name(name) for name in clips.classes]
+    templates = cls.templates_of(plan.settings)
+    queries = encode_queries(said, plan.encoder, plan.cache, templates=templates)
+    settings, seed = cls.prepare(plan.settings, said), plan.config.seed
+    first = files.load(next(iter(clips.paths)))
+    method = make_method(cls, settings, plan.encoder.space, first, queries, seed=seed)
+    labels = {clip: clips.classes.index(name) for clip, name in clips.labels.items()}
+    data = ClipData(labels, files.load, method, queries=queries, seed=seed, advance=advance)
+    split = OWN_CLASSES if clips.left_out else ALL_CLASSES
+    card = TrainingCard(
+        method=plan.method,
+        widths=(method.widths.video, method.widths.text),
+        backbone=plan.encoder.name,
+        fingerprint=plan.encoder.fingerprint,
+        features_encoder=files.recipe.encoder,
+        features_fingerprint=files.recipe.fingerprint,
+        fps=files.fps,
+        dataset=CLIPS,
+        subset="train",
+        setting=split,
+        split=split,
+        seen=clips.classes,
+        unseen=clips.left_out,
+        num_videos=len(clips.paths),
+    )
+    return train(
+        method,
+        data,
+        plan.config,
+        card,
+        out,
+        processes=processes,
+        tensorboard=tensorboard,
+        hear=hear,
+    )
+
+
+def _files(plan: ClipPlan) -> AlikeFiles | VideoFiles | EncodedVideos:
+    paths = plan.clips.paths
+    if plan.are_features:
+        is_own = plan.settings.features == "own"
+        return AlikeFiles(FeatureFolder(plan.folder, plan.encoder, is_own), paths)
+    if plan.settings.sees_frames:
+        return VideoFiles(plan.folder, plan.encoder, plan.config.augment, paths)
+    return EncodedVideos(paths, plan.encoder, plan.cache)
