@@ -19,7 +19,12 @@ DATASETS = {
     "QVHighlights": "qvhighlights",
     "COIN": "coin",
 }
-SETTINGS = {"zero-shot 75:25": "75-25", "zero-shot 50:50": "50-50", "closed-set": "closed"}
+SETTINGS = {
+    "zero-shot 75:25": "75-25",
+    "zero-shot 50:50": "50-50",
+    "closed-set": "closed",
+    "closed-set ablation (UnLoc-B)": "closed",
+}
 
 
 def main(source: Path) -> None:
@@ -29,7 +34,8 @@ def main(source: Path) -> None:
         dataset = DATASETS.get(record["dataset"])
         if dataset is None or setting is None:
             continue
-        key = (dataset, setting, record["paper"], record["table"], record["method"])
+        table = record["table"].removesuffix(" / text")
+        key = (dataset, setting, record["paper"], table, record["method"])
         rows.setdefault(key, {})[record["metric"]] = record["value"]
     document = [
         {

@@ -11,7 +11,8 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from openmoment.errors import UnknownNameError
+from openmoment.datasets.names import original
+from openmoment.errors import MissingWeightsError, UnknownNameError
 from openmoment.evaluation.protocol import Protocol
 from openmoment.evaluation.published import Published, published_results
 from openmoment.evaluation.result import Result, read_result, write_result
@@ -64,13 +65,16 @@ def _tables() -> dict[str, dict[str, tuple[Row, ...]]]:
     }
 
 
-def published_row(method: str, table: str, row: Row) -> Published | None:
-    """What the paper reports for a row."""
-    for known in published_results():
-        is_table = (known.paper.lower(), known.table) == (method, f"Table {table}")
-        if is_table and known.method == row.row:
-            return known
-    return None
+def published_row(method: str, table: str, row: Row, dataset: str = "") -> Published | None:
+    """What the paper reports for a row: on the dataset, or else on the first that it has."""
+    found = [
+        known
+        for known in published_results()
+        if (known.paper.lower(), known.table) == (method, f"Table {table}")
+        and known.method == row.row
+    ]
+    found.sort(key=lambda known: known.dataset != original(dataset))
+    return found[0] if found else None
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,15 @@ class Ablation:
     ) -> Iterator[tuple[Row, Result | None]]:
         """Each row with its result, None for one that cannot be run; finished work is kept."""
         for row in rows:
-            yield row, None if row.other else self._result(row, hear, advance)
+            if not row.other and row.settings.get("tune_image") and self.plan.videos is None:
+                row = replace(row, other="sees frames: give --videos")  # noqa: PLW2901
+            if row.other:
+                yield row, None
+                continue
+            try:
+                yield row, self._result(row, hear, advance)
+            except MissingWeightsError as error:
+                yield replace(row, other=str(error)), None
 
     def _result(
         self, row: Row, hear: Callable[[str, Heard], None] | None, advance: Advance | None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @verb
 def ablate_verb(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="contrans or stale.")],
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="contrans, stale or unloc.")],
     table: Annotated[str, typer.Option(metavar="NUMBER", help="Of the method's paper.")],
     dataset: DatasetName,
     root: Root,
@@ -97,6 +97,7 @@ def ablate_verb(
     ablation = Ablation(plan, protocol, out, start_processes(device, plan.config.precision), device)
     records: list[dict[str, Any]] = []
     metrics: list[str] = []
+    quoted: set[str] = set()
     with progress_bar(f"{method}, table {table}") as advance:
 
         def hear(label: str, heard: "Heard") -> None:
@@ -104,7 +105,9 @@ def ablate_verb(
                 advance(heard.step, heard.num_steps, label)
 
         for row, result in ablation.results(rows, hear=hear):
-            paper = published_row(method, table, row)
+            paper = published_row(method, table, row, dataset)
+            if paper:
+                quoted.add(f"{paper.dataset}, {paper.setting}")
             ours = result.mean if result else {}
             metrics = printed_metrics(result) if result else metrics
             records.append(
@@ -132,4 +135,5 @@ def ablate_verb(
     typer.echo(render(header, lines, "text"))
     num = len(protocol.parts)
     typer.echo(f"\nOurs: {dataset}, {setting}, {num} of 10 splits, {plan.encoder.name}.")
-    typer.echo("The paper's: ActivityNet-1.3, 75-25, CLIP ViT-B/16.")
+    for told in sorted(quoted):
+        typer.echo(f"The paper's: {told}, CLIP ViT-B/16.")

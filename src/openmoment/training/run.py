@@ -156,9 +156,9 @@ def _require_task(
 ) -> None:
     """Raises ConfigError for a method that asks for classes where there are sentences, or so."""
     cls = trainable(method)
-    task = getattr(from_table(cls.Config, settings, where=f"method {method}"), _TASK, "tal")
-    if task == CLIPS:
+    if settings.get(_TASK) == CLIPS:
         raise ConfigError(f"task={CLIPS} is for whole clips: openmoment pretrain {method}.")
+    task = getattr(from_table(cls.Config, settings, where=f"method {method}"), _TASK, "tal")
     has_sentences = isinstance(dataset, RetrievalDataset)
     if has_sentences == (task == _RETRIEVAL):
         return
