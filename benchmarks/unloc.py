@@ -5,9 +5,10 @@
 Answers about one video of 128 random snippets (D 512), with random weights and class names: the
 network is run once for each pair of a video and a class, so that the cost is a line whose slope is
 what a pair costs. Times are the least of the runs. Memory is the process's peak while it answers,
-above what it held before, each measurement in a process of its own. The machine's peak is a product
-of two 2048 x 2048 matrices in float32, on as many threads, the best of those before and after the
-runs. The floating-point operations of a pair are counted, two for a multiplication with an addition:
+above what it held before, each measurement in a process of its own. The machine's peak is a
+product of two 2048 x 2048 matrices in float32, on as many threads, the best of those before,
+between and after the runs. The floating-point operations of a pair are counted, two for a
+multiplication with an addition:
 
     fusion   layers * (8 n d^2 + 4 n d inner + 4 n^2 d)         n = T + 1 tokens
     heads    2 * convs * 6 m d^2                                m = T + T/2 + T/4 + T/8 positions
@@ -20,12 +21,13 @@ weights, as a network without shared features would (8 frames are run, and scale
 
 import argparse
 import multiprocessing
-import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -92,11 +94,14 @@ def growth(size: str, runs: int) -> None:
     """Time as a line over the number of classes, and how near the machine's peak it comes."""
     method, shown, peak = make(size), video(), matrix_peak()
     method.answer(shown, queries(1))
-    seconds = [least(lambda n=num: method.answer(shown, queries(n)), runs) for num in CLASSES]
-    peak = max(peak, matrix_peak())
+    rounds = []
+    for _ in range(runs):  # one after the other: what else the machine does changes slowly
+        rounds.append([least(lambda n=num: method.answer(shown, queries(n)), 1) for num in CLASSES])
+        peak = max(peak, matrix_peak())
+    seconds = np.min(rounds, axis=0)
     slope, constant = np.polyfit(CLASSES, seconds, 1)
-    misses = np.array(seconds) - (slope * np.array(CLASSES) + constant)
-    r2 = 1 - (misses**2).sum() / np.var(seconds) / len(seconds)
+    misses = seconds - (slope * np.array(CLASSES) + constant)
+    r2 = 1 - misses.var() / seconds.var()
     for num, s in zip(CLASSES, seconds, strict=True):
         print(f"{size:<8} {num:>4} classes  {s:8.3f} s  {1 / s:7.3f} videos/s")
     flops = pair_flops(method)
@@ -110,35 +115,24 @@ def growth(size: str, runs: int) -> None:
 @contextmanager
 def watched(method: UnLoc, spent: Counter[str]) -> Iterator[None]:
     """Adds up the seconds in the parts of the network and in decoding."""
-    parts = {"fusion": method.fusion, "pyramid": method.pyramid}
-    parts |= {"heads": method.relevance, "heads ": method.displacement}
-    handles = []
-    for name, part in parts.items():
-        assert part is not None
-        begun: list[float] = []
-        handles.append(
-            part.register_forward_pre_hook(lambda *_, b=begun: b.append(time.perf_counter()))
-        )
-        handles.append(
-            part.register_forward_hook(
-                lambda *_, b=begun, n=name.strip(): spent.update({n: time.perf_counter() - b.pop()})
-            )
-        )
-    decoders = {name: getattr(unloc, name) for name in ("propose", "_curve", "suppress")}
-    for name, function in decoders.items():
-        setattr(unloc, name, timed(function, spent))
-    yield
-    for name, function in decoders.items():
-        setattr(unloc, name, function)
-    for handle in handles:
-        handle.remove()
+    parts = (
+        *(("fusion", method.fusion), ("pyramid", method.pyramid)),
+        *(("heads", method.relevance), ("heads", method.displacement)),
+    )
+    with ExitStack() as stack:
+        for name, part in parts:
+            stack.enter_context(patch.object(part, "forward", timed(name, part.forward, spent)))
+        for name in ("propose", "_curve", "suppress"):
+            clocked = timed("decoding", getattr(unloc, name), spent)
+            stack.enter_context(patch.object(unloc, name, clocked))
+        yield
 
 
-def timed(function: Callable[..., Any], spent: Counter[str]) -> Callable[..., Any]:
+def timed(name: str, function: Callable[..., Any], spent: Counter[str]) -> Callable[..., Any]:
     def run(*args: Any, **kwargs: Any) -> Any:
         start = time.perf_counter()
         found = function(*args, **kwargs)
-        spent["decoding"] += time.perf_counter() - start  # type: ignore[assignment]
+        spent[name] += time.perf_counter() - start  # type: ignore[assignment]
         return found
 
     return run
@@ -195,9 +189,16 @@ def answer_memory(size: str, at_once: int, num: int, threads: int) -> float:
     method, shown = make(size, layers=1, at_once=at_once), video()
     asked = queries(num)
     method.answer(shown, queries(1))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
     method.answer(shown, asked)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return resident("VmHWM") - before
+
+
+def resident(name: str) -> float:
+    """MiB of this process, now or at most (Linux); what its parent held does not count."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line for line in lines if line.startswith(name)).split()[1]) / 1024
 
 
 def memory(size: str, threads: int) -> None:

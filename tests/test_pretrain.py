@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from openmoment import encoders, pipeline
 from openmoment.blocks.batch import Batch, Instances
 from openmoment.config import from_table
 from openmoment.datasets.names import class_names
+from openmoment.encoders.torchvision_ops import declare_missing
 from openmoment.errors import ConfigError, FeatureError, FormatError, UnknownNameError, VideoError
 from openmoment.features import write_features
 from openmoment.methods.trained import Widths
@@ -210,6 +212,7 @@ def test_a_stopped_run_goes_on_and_a_finished_one_is_left(
     assert run(*asked).exit_code == 0
     assert "is not empty" in refusal(*asked)
     assert "finished already" in run(*asked, "--resume").stderr
+    assert "epochs was 1, now 2" in refusal(*asked, "--resume", "epochs=2")
     (out / "card.json").unlink()
     assert "layers was 2, now 3" in refusal(*asked, "--resume", "layers=3")
     assert run(*asked, "--resume").exit_code == 0
@@ -276,8 +279,8 @@ def test_a_training_begins_with_it_and_says_so(pretrained: Path, root: Path) -> 
     assert f"parameters are from {pretrained}." in done.stderr
     card = read_card(root / "out")
     assert card.init == str(pretrained) and set(card.met) == set(CLASSES)
-    (root / "out" / "card.json").unlink()
-    assert "init was" not in run(*training(root, "--init", pretrained, "--resume")).stderr
+    assert "finished already" in run(*training(root, "--init", pretrained, "--resume")).stderr
+    assert f"began with {pretrained}. Ask as before" in refusal(*training(root, "--resume"))
 
 
 def test_classes_that_it_met_are_not_unseen(pretrained: Path, root: Path) -> None:
@@ -376,3 +379,38 @@ def test_real_clips(data_root: Path, tmp_path: Path) -> None:
     lines = (out / "log.jsonl").read_text().splitlines()
     losses = [json.loads(line)["classes"] for line in lines]
     assert losses[-1] < losses[0] / 2
+
+
+def test_a_tuned_image_tower_is_only_begun_with_where_it_is_seen_through(tmp_path: Path) -> None:
+    declare_missing()
+    pytest.importorskip("open_clip")
+    from small_models import CLIP, save_model
+    from videos import make_video
+
+    model = save_model(tmp_path / "small", CLIP)
+    for name in ("waving", "bowing"):
+        (tmp_path / "clips" / name).mkdir(parents=True)
+        make_video(tmp_path / "clips" / name / "clip.mp4", seconds=2.0, fps=8, width=64, height=48)
+    out = tmp_path / "out"
+    asked = ["pretrain", "unloc", "--clips", tmp_path / "clips", "--out", out, *QUICK]
+    done = run(*asked, "--backbone", model, "tune_image=true")
+    assert done.exit_code == 0, (done.output, done.exception)
+    card = read_card(out)
+    assert (card.num_videos, card.seen) == (2, ("bowing", "waving"))
+    encoder = encoders.load_encoder(str(model))
+    given = load_checkpoint(out, encoder.space)
+    own = {f"image.{name}": value for name, value in encoder.image_tower.named_parameters()}
+    tuned = dict(given.named_parameters())
+    assert not torch.equal(tuned["image.visual.conv1.weight"], own["image.visual.conv1.weight"])
+    with pytest.raises(ConfigError, match="an image tower that it tuned itself"):
+        begin_from(out, make_beside(given, tune_image=False), card)
+    begun = make_beside(given, tune_image=True)
+    begin_from(out, begun, card)
+    mine = dict(begun.named_parameters())
+    assert all(torch.equal(mine[name], tuned[name]) for name in own if name in mine)
+
+
+def make_beside(given: UnLoc, **settings: object) -> UnLoc:
+    """Fresh, for moments, as wide as another."""
+    config = replace(given.config, task="tal", **settings)
+    return UnLoc(config, given.space, given.widths)

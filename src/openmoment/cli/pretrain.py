@@ -53,8 +53,7 @@ def pretrain_verb(
     from openmoment.config import parse_assignments
     from openmoment.encoders import load_encoder
     from openmoment.extras import require
-    from openmoment.training.card import is_finished
-    from openmoment.training.pretrain import plan_clips, pretrain
+    from openmoment.training.pretrain import is_done, plan_clips, pretrain
     from openmoment.training.processes import start_processes
     from openmoment.training.run import prepare_folder
 
@@ -73,7 +72,7 @@ def pretrain_verb(
     if tensorboard:
         require("torch.utils.tensorboard", extra="tensorboard")
     prepare_folder(out, resume=resume)
-    if is_finished(out):
+    if is_done(plan, out):
         say(f"{method}: finished already.")
         return
     with progress_bar(method, shown=processes.is_main_process) as advance:

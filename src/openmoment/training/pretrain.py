@@ -13,7 +13,8 @@ from openmoment.errors import ConfigError
 from openmoment.evaluation.protocol import ALL_CLASSES, OWN_CLASSES
 from openmoment.experiment import FeatureFolder
 from openmoment.pipeline import encode_queries
-from openmoment.training.card import TrainingCard
+from openmoment.training.card import TrainingCard, is_finished
+from openmoment.training.checkpoint import require_same_config
 from openmoment.training.clips import ClipData, ClipFolder, find_clips
 from openmoment.training.config import TrainConfig
 from openmoment.training.data import Advance
@@ -60,7 +61,8 @@ def plan_clips(
     own, config = resolve(method, CLIPS, preset, given)
     if own.get("task", CLIPS) != CLIPS:
         raise ConfigError(f"task={own['task']} is trained on a dataset: openmoment train {method}.")
-    settings = from_table(cls.Config, {**own, "task": CLIPS}, where=f"method {method}")
+    own["task"] = CLIPS
+    settings = from_table(cls.Config, own, where=f"method {method}")
     folder = videos or features
     if folder is None or (videos and features):
         raise ConfigError("Say where the clips are: --clips DIR of videos, or --features DIR.")
@@ -70,6 +72,14 @@ def plan_clips(
         raise ConfigError(f"This {method} reads other features: give these, --features DIR.")
     clips = find_clips(folder, are_features=bool(features), left_out=left_out)
     return ClipPlan(method, settings, config, folder, clips, encoder, bool(features), cache)
+
+
+def is_done(plan: ClipPlan, folder: Path) -> bool:
+    """Whether the folder holds this training, finished. Raises TrainingError for another one."""
+    if not is_finished(folder):
+        return False
+    require_same_config(plan.method, plan.settings, plan.config, folder)
+    return True
 
 
 def pretrain(
@@ -87,9 +97,8 @@ def pretrain(
     said = [prompt_name(name) for name in clips.classes]
     templates = cls.templates_of(plan.settings)
     queries = encode_queries(said, plan.encoder, plan.cache, templates=templates)
-    settings, seed = cls.prepare(plan.settings, said), plan.config.seed
-    first = files.load(next(iter(clips.paths)))
-    method = make_method(cls, settings, plan.encoder.space, first, queries, seed=seed)
+    first, seed = files.load(next(iter(clips.paths))), plan.config.seed
+    method = make_method(cls, plan.settings, plan.encoder.space, first, queries, seed=seed)
     labels = {clip: clips.classes.index(name) for clip, name in clips.labels.items()}
     data = ClipData(labels, files.load, method, queries=queries, seed=seed, advance=advance)
     split = OWN_CLASSES if clips.left_out else ALL_CLASSES

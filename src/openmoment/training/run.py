@@ -23,7 +23,7 @@ from openmoment.experiment import FeatureFolder
 from openmoment.methods import METHODS, preset_settings, presets, training_settings
 from openmoment.methods.trained import Trained, Widths
 from openmoment.pipeline import encode_queries
-from openmoment.training.card import TrainingCard, is_finished, split_folder
+from openmoment.training.card import TrainingCard, is_finished, read_card, split_folder
 from openmoment.training.checkpoint import CONFIG, require_same_config
 from openmoment.training.config import TrainConfig, divide_settings
 from openmoment.training.data import Advance, Pieces, TrainingData
@@ -231,6 +231,11 @@ def is_done(plan: Plan, split: ClassSplit, folder: Path) -> bool:
     own = from_table(cls.Config, plan.settings, where=f"method {plan.method}")
     own = cls.prepare(own, split.prompts)
     require_same_config(plan.method, own, plan.config, folder)
+    if (before := read_card(folder).init) != str(plan.init or ""):
+        raise TrainingError(
+            f"{folder}: is finished, and began with {before or 'fresh weights'}. Ask as before, or "
+            "train into another folder."
+        )
     return True
 
 
