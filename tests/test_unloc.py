@@ -11,7 +11,8 @@ from spaces import CosineSpace
 from trained_world import DIM, WORDS, World, batch_of, overfit, score
 
 from openmoment.blocks.batch import Batch, Instances
-from openmoment.blocks.points import level_ranges
+from openmoment.blocks.losses import focal
+from openmoment.blocks.points import displacement_loss, level_ranges
 from openmoment.config import from_table
 from openmoment.errors import ConfigError
 from openmoment.methods.trained import Widths
@@ -19,8 +20,6 @@ from openmoment.methods.unloc import (
     KINETICS_PROMPTS,
     UnLoc,
     UnLocConfig,
-    displacement_loss,
-    focal,
 )
 from openmoment.types import Queries
 

@@ -7,8 +7,10 @@ Axes: b pieces, t positions (snippets, or snippets times snippets), k classes.
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 _FLOOR = 1e-6
+_ALPHA, _GAMMA = 0.25, 2.0  # of the focal loss
 
 
 def class_cross_entropy(
@@ -44,6 +46,17 @@ def dice(
     """``1 - (factor m.g + 1) / (m.m + g.g + 1)``; factor 1 is as the papers print it."""
     shared = factor * (mask * target).sum(dim=-1) + 1
     return 1 - shared / (mask.square().sum(dim=-1) + target.square().sum(dim=-1) + 1)
+
+
+def focal(
+    logits: Float[Tensor, "*shape"], targets: Float[Tensor, "*shape"]
+) -> Float[Tensor, "*shape"]:
+    """The focal loss of each (Lin et al., ICCV 2017, eq. 5), with alpha 0.25 and gamma 2."""
+    p = logits.sigmoid()
+    right = p * targets + (1 - p) * (1 - targets)
+    weight = _ALPHA * targets + (1 - _ALPHA) * (1 - targets)
+    bce = binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return weight * (1 - right) ** _GAMMA * bce
 
 
 def _log(values: Tensor) -> Tensor:

@@ -19,6 +19,8 @@ from openmoment.blocks.batch import Instances
 from openmoment.postprocess import nms, soft_nms_tensorflow, top
 from openmoment.types import Detections, SnippetGrid
 
+_FLOOR = 1e-6
+
 
 @dataclass(frozen=True)
 class PointDecoding:
@@ -111,6 +113,33 @@ def point_targets(
     return found
 
 
+# losses ------------------------------------------------------------------------------------
+
+
+def displacement_loss(
+    found: Float[Tensor, "n 2"], true: Float[Tensor, "n 2"], kind: str
+) -> Float[Tensor, " n"]:
+    """How far two segments around the same position are apart, whatever their length.
+
+    ``l1``: the distances of both ends over the length of the union (the released code's; printed
+    without the union); ``iou``; ``diou``: and the squared distance of the middles over the union;
+    ``l1+iou``: the sum.
+    """
+    union = torch.maximum(found, true).sum(dim=1)
+    l1 = (found - true).abs().sum(dim=1) / (union + _FLOOR)
+    iou = 1 - torch.minimum(found, true).sum(dim=1) / (union + _FLOOR)
+    match kind:
+        case "l1":
+            return l1
+        case "iou":
+            return iou
+        case "diou":
+            off = (found[:, 1] - found[:, 0] - true[:, 1] + true[:, 0]) / 2
+            return iou + (off / (union + _FLOOR)).square()
+        case _:
+            return l1 + iou
+
+
 # decoding ----------------------------------------------------------------------------------
 
 
@@ -141,6 +170,16 @@ def join_points(parts: Sequence[Points], how: PointDecoding) -> Points:
     found = Points(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     best = np.argsort(-found.scores, kind="stable")[: how.pre_nms]
     return Points(*(column[best] for column in found))
+
+
+def curves_of(scores: list[Float[Array, "k _"]], t: int) -> Float[Array, "k t"]:
+    """The highest score that each snippet gets from any level, linear between positions."""
+    best = np.zeros((len(scores[0]), t))
+    for level, rows in enumerate(scores):
+        positions = np.arange(0, t, 2**level)
+        for curve, row in zip(best, rows, strict=True):
+            np.maximum(curve, np.interp(np.arange(t), positions, row), out=curve)
+    return best
 
 
 def to_seconds(pieces: Sequence[tuple[SnippetGrid, Points]], names: Sequence[str]) -> Detections:

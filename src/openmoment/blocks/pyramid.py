@@ -95,3 +95,24 @@ def halve(level: Level) -> Level:
         return Level(pooled, None)
     valid = level.valid[:, ::2]
     return Level(pooled.masked_fill(~valid[:, :, None], 0.0), valid)
+
+
+class Head(nn.Module):
+    """``n x {LN, Conv_k3, ReLU}`` and a linear layer, the same at all levels (section 3.4)."""
+
+    def __init__(self, d: int, convs: int, out: int, bias: float) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(d) for _ in range(convs))
+        self.convs = nn.ModuleList(RowConvolution(d, d, 3, padding=1) for _ in range(convs))
+        self.last = nn.Linear(d, out)
+        nn.init.constant_(self.last.bias, bias)
+
+    def forward(self, level: Level) -> Float[Tensor, "b m out"]:
+        return self.last(self.features(level))
+
+    def features(self, level: Level) -> Float[Tensor, "b m d"]:
+        """What the linear layer reads."""
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            clean = Level(norm(level.x), level.valid).clean()
+            level = Level(conv(clean).relu(), level.valid)
+        return level.x

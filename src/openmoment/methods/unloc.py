@@ -23,9 +23,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 from openmoment.blocks.batch import Batch, Instances
 from openmoment.blocks.borrowed import learning_image_tower
 from openmoment.blocks.fusion import Fusion
+from openmoment.blocks.losses import focal
 from openmoment.blocks.points import (
     PointDecoding,
     Points,
+    curves_of,
+    displacement_loss,
     join_points,
     level_ranges,
     point_targets,
@@ -34,10 +37,11 @@ from openmoment.blocks.points import (
     to_seconds,
 )
 from openmoment.blocks.processes import mean_over_processes
-from openmoment.blocks.pyramid import FeaturePyramid, Level, RowConvolution, VitDetPyramid
+from openmoment.blocks.pyramid import FeaturePyramid, Head, Level, VitDetPyramid
 from openmoment.blocks.text_reader import TextReader
 from openmoment.blocks.time_axis import TimeAxis
 from openmoment.encoders.base import Encoder, Space, TakesImageTower
+from openmoment.encoders.prompts import KINETICS_PROMPTS
 from openmoment.errors import ConfigError
 from openmoment.methods.base import Answer
 from openmoment.methods.trained import CLIP_WIDTHS, ParameterGroup, Trained, TrainedConfig, Widths
@@ -48,27 +52,11 @@ from openmoment.types import Detections, Queries, SnippetGrid, Snippets
 Task = Literal["tal", "mr", "as", "clips"]
 """The last is what a network may begin with: is this clip of that class (section 4.1.2)?"""
 
-KINETICS_PROMPTS = tuple(
-    f"{what} of {doing}{{}}."
-    for what in ("a photo", "a video", "a example", "a demonstration")
-    for doing in (
-        "",
-        "a person ",
-        "a person using ",
-        "a person doing ",
-        "a person during ",
-        "a person performing ",
-        "a person practicing ",
-    )
-)
-"""The 28 sentences of CLIP's release for Kinetics, to the letter."""
-
 _PLAIN = "a video of {}."  # where a tower reads names whose prompts are the backbone's own
 
 _RELEVANCE_BIAS = {"tal": -5.0, "mr": 0.0, "as": -6.6, "clips": -5.0}
 _LATE_SCALE = 10.0  # of cosines, at first
 _DISPLACEMENT_BIAS = 2.0  # above the ReLU's bend, so that the head begins alive
-_ALPHA, _GAMMA = 0.25, 2.0  # of the focal loss
 _FLOOR = 1e-6
 
 
@@ -186,30 +174,6 @@ class Output(NamedTuple):
     logits: list[Float[Tensor, "b k _"]]
     displacements: list[Float[Tensor, "b k _ 2"]]  # in units of the level
     valid: list[Bool[Tensor, "b _"] | None]
-
-
-# parts of the network --------------------------------------------------------------------------
-
-
-class Head(nn.Module):
-    """``n x {LN, Conv_k3, ReLU}`` and a linear layer, the same at all levels (section 3.4)."""
-
-    def __init__(self, d: int, convs: int, out: int, bias: float) -> None:
-        super().__init__()
-        self.norms = nn.ModuleList(nn.LayerNorm(d) for _ in range(convs))
-        self.convs = nn.ModuleList(RowConvolution(d, d, 3, padding=1) for _ in range(convs))
-        self.last = nn.Linear(d, out)
-        nn.init.constant_(self.last.bias, bias)
-
-    def forward(self, level: Level) -> Float[Tensor, "b m out"]:
-        return self.last(self.features(level))
-
-    def features(self, level: Level) -> Float[Tensor, "b m d"]:
-        """What the linear layer reads."""
-        for norm, conv in zip(self.norms, self.convs, strict=True):
-            clean = Level(norm(level.x), level.valid).clean()
-            level = Level(conv(clean).relu(), level.valid)
-        return level.x
 
 
 # the method ------------------------------------------------------------------------------------
@@ -538,7 +502,7 @@ class UnLoc(Trained):
             reaches = [r.double().cpu().numpy() for r in out.displacements]
             for i in range(b):
                 mine = [score[i] for score in scores]
-                curves[i, labels] = _curve(mine, t)
+                curves[i, labels] = curves_of(mine, t)
                 if reaches:
                     ends = [r[i] for r in reaches]
                     found[i].append(propose(mine, ends, t, self.config, labels=labels))
@@ -568,41 +532,6 @@ class UnLoc(Trained):
 
 
 # losses ----------------------------------------------------------------------------------------
-
-
-def focal(
-    logits: Float[Tensor, "*shape"], targets: Float[Tensor, "*shape"]
-) -> Float[Tensor, "*shape"]:
-    """The focal loss of each (Lin et al., ICCV 2017, eq. 5), with alpha 0.25 and gamma 2."""
-    p = logits.sigmoid()
-    right = p * targets + (1 - p) * (1 - targets)
-    weight = _ALPHA * targets + (1 - _ALPHA) * (1 - targets)
-    bce = binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    return weight * (1 - right) ** _GAMMA * bce
-
-
-def displacement_loss(
-    found: Float[Tensor, "n 2"], true: Float[Tensor, "n 2"], kind: str
-) -> Float[Tensor, " n"]:
-    """How far two segments around the same position are apart, whatever their length.
-
-    ``l1``: the distances of both ends over the length of the union (the released code's; printed
-    without the union); ``iou``; ``diou``: and the squared distance of the middles over the union;
-    ``l1+iou``: the sum.
-    """
-    union = torch.maximum(found, true).sum(dim=1)
-    l1 = (found - true).abs().sum(dim=1) / (union + _FLOOR)
-    iou = 1 - torch.minimum(found, true).sum(dim=1) / (union + _FLOOR)
-    match kind:
-        case "l1":
-            return l1
-        case "iou":
-            return iou
-        case "diou":
-            off = (found[:, 1] - found[:, 0] - true[:, 1] + true[:, 0]) / 2
-            return iou + (off / (union + _FLOOR)).square()
-        case _:
-            return l1 + iou
 
 
 def _frame_loss(
@@ -668,16 +597,6 @@ def _cues(frames: Frames, points: Float[Tensor, "k d"]) -> Float[Tensor, "b k t 
 def _for_all(reaches: list[Float[Tensor, "b _ 2"]], num: int) -> list[Float[Tensor, "b k _ 2"]]:
     """The same for every text."""
     return [reach[:, None].expand(-1, num, -1, -1) for reach in reaches]
-
-
-def _curve(scores: list[Float[Array, "k _"]], t: int) -> Float[Array, "k t"]:
-    """The highest score that each snippet gets from any level, linear between positions."""
-    best = np.zeros((len(scores[0]), t))
-    for level, rows in enumerate(scores):
-        positions = np.arange(0, t, 2**level)
-        for curve, row in zip(best, rows, strict=True):
-            np.maximum(curve, np.interp(np.arange(t), positions, row), out=curve)
-    return best
 
 
 def _stretches(curve: Float[Array, "k t"]) -> Points:
