@@ -50,8 +50,13 @@ SMALL = {
     }
 }
 """A network that two cores train in minutes, where the preset's is made for a GPU."""
-PAPER = {"contrans": {}, "stale": {"context_tokens": 0, "text_encoder": "frozen"}}
-"""The presets of the papers as they are, but for STALE's text tower of 50 learned words."""
+PAPER = {
+    "contrans": {"epochs": 13},
+    "stale": {"epochs": 13, "context_tokens": 0, "text_encoder": "frozen"},
+}
+"""The presets of the papers, but for about as many steps as above, and without STALE's 50 learned
+words, which its text tower would read in every step."""
+TOLD = {"found": "the true names", "untrained": "the true names, before training"}
 KINDS = ("found", "untrained", "names exchanged", "nonsense words")
 
 
@@ -158,18 +163,30 @@ def real(options: argparse.Namespace) -> None:
 
 
 def table(_: argparse.Namespace) -> None:
-    found: dict[tuple[str, ...], list[dict]] = {}
+    """All that is there, as docs/benchmarks.md has it."""
+    found: dict[tuple[str, ...], dict[str, list[dict]]] = {}
     for path in sorted(ROOT.glob("*/*/*/*/scores.json")):
         world, setting, _, method = path.parent.relative_to(ROOT).parts
-        found.setdefault((world, setting, method), []).append(json.loads(path.read_text()))
-    for key, scores in found.items():
-        print(*key, f"{len(scores)} splits")
-        for kind in scores[0]:
-            names = [n for n in scores[0][kind] if n != "mAP_avg3"]
-            values = torch.tensor([[s[kind][n] for n in names] for s in scores]) * 100
-            std = values.std(dim=0) if len(scores) > 1 else torch.zeros(len(names))
-            cells = [f"{n[4:]} {m:.1f}" for n, m in zip(names, values.mean(dim=0), strict=True)]
-            print(f"  {kind:<16}", *cells, f"± {std[-1]:.1f}")
+        name, _, preset = method.rpartition("-")
+        group = found.setdefault((world, setting, preset), {})
+        group.setdefault(name, []).append(json.loads(path.read_text()))
+    for (world, setting, preset), methods in found.items():
+        tious = [n for n in next(iter(methods.values()))[0]["found"] if n.startswith("mAP@")]
+        print(f"\n{world}, {setting}, {preset}\n")
+        heads = ["method", "asked with", "splits", *(n[4:] for n in tious), "average"]
+        print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+        for name, scores in methods.items():
+            for kind in scores[0]:
+                print(row(name, kind, [score[kind] for score in scores], tious))
+
+
+def row(method: str, kind: str, scores: list[dict], tious: list[str]) -> str:
+    """The mean over the splits at each tIoU, and of the average its deviation too."""
+    values = 100 * torch.tensor([[s[n] for n in [*tious, "mAP_avg"]] for s in scores])
+    mean, spread = values.mean(dim=0), values[:, -1].std() if len(scores) > 1 else None
+    average = f"{mean[-1]:.1f}" + ("" if spread is None else f" ± {spread:.1f}")
+    cells = [f"`{method}`", TOLD.get(kind, kind), len(scores), *(f"{m:.1f}" for m in mean[:-1])]
+    return f"| {' | '.join(map(str, cells))} | {average} |"
 
 
 def main() -> None:
