@@ -59,6 +59,23 @@ def test_extract_takes_one_video_too(folder: Path, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.safetensors"]
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--flow", "dsi"], "Unknown flow 'dsi'. Did you mean 'dis'"),
+        (["--flow", "dis"], "fake sees no pictures"),
+        (["--full-colour-speed", 1], "Give --flow too"),
+    ],
+)
+def test_flow_that_cannot_be_is_one_line(
+    folder: Path, tmp_path: Path, options: list[object], says: str
+) -> None:
+    done = ask("extract", folder, "--out", tmp_path / "out", *options)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert says in done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_bad_video_makes_exit_code_2_and_keeps_the_others(folder: Path, tmp_path: Path) -> None:
     (folder / "a.mp4").write_bytes(b"broken")
     done = ask("extract", folder, "--out", tmp_path / "out", "--json")

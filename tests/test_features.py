@@ -13,14 +13,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.numpy import load_file, save, save_file
 
 from openmoment import features
 from openmoment.errors import FeatureError, RecipeError
 from openmoment.features import (
+    FLOW_SUFFIX,
     FORMAT,
     IMPORTED,
     Stride,
+    find_features,
     import_features,
     read_features,
     read_header,
@@ -48,14 +51,19 @@ def refusal(call: Callable[[], object], kind: type[Exception] = FeatureError) ->
 
 
 @settings(max_examples=15, deadline=None)
-@given(num=st.integers(1, 40), dim_in=st.integers(1, 9), seed=st.integers(0, 99))
+@given(
+    num=st.integers(1, 40), dim_in=st.integers(1, 9), seed=st.integers(0, 99), moves=st.booleans()
+)
 def test_what_is_written_is_read(
-    tmp_path_factory: pytest.TempPathFactory, num: int, dim_in: int, seed: int
+    tmp_path_factory: pytest.TempPathFactory, num: int, dim_in: int, seed: int, moves: bool
 ) -> None:
     path = tmp_path_factory.mktemp("features") / "a.safetensors"
     snippets = some_snippets(num, dim_in, seed=seed)
+    if moves:
+        snippets = replace(snippets, motion=snippets.features[:, 0])
     write_features(snippets, path)
     read = read_features(path, expected=RECIPE)
+    np.testing.assert_array_equal(read.motion, snippets.motion)
     np.testing.assert_array_equal(read.features, snippets.features)
     np.testing.assert_array_equal(read.grid.edges_s, snippets.grid.edges_s)
     assert (read.recipe, read.duration_s) == (snippets.recipe, snippets.duration_s)
@@ -192,6 +200,38 @@ def test_importing_needs_neither_torch_nor_a_video_library(tmp_path: Path) -> No
     )
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_motion_has_one_speed_for_each_snippet() -> None:
+    snippets = some_snippets(6)
+    said = refusal(lambda: replace(snippets, motion=np.zeros(5, np.float32)))
+    assert "(5,) speeds for 6 snippets" in said
+    said = refusal(lambda: replace(snippets, motion=np.full(6, np.nan, np.float32)))
+    assert "motion holds NaN" in said
+
+
+def test_a_file_whose_motion_does_not_fit_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.flow.safetensors"
+    write_features(replace(some_snippets(6), motion=np.zeros(6, np.float32)), path)
+    with safe_open(path, framework="numpy") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    save_file(tensors | {"motion": np.zeros(5, np.float32)}, path, metadata=metadata)
+    assert f"{path}: (5,) speeds for 6 snippets" in refusal(lambda: read_features(path))
+    save_file(tensors | {"motion": np.zeros(6)}, path, metadata=metadata)
+    assert "expected features" in refusal(lambda: read_features(path))
+
+
+def test_files_of_flow_are_found_by_their_own_name(tmp_path: Path) -> None:
+    for name in ("v_a.safetensors", "v_a.flow.safetensors", "b.flow.safetensors", "c.json"):
+        (tmp_path / name).touch()
+    assert find_features(tmp_path) == dict.fromkeys(("a", "v_a"), tmp_path / "v_a.safetensors")
+    flow = find_features(tmp_path, FLOW_SUFFIX)
+    assert {stem: path.name for stem, path in flow.items()} == {
+        "a": "v_a.flow.safetensors",
+        "v_a": "v_a.flow.safetensors",
+        "b": "b.flow.safetensors",
+    }
 
 
 # ---------------------------------------------------------------------------------------------

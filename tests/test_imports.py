@@ -24,7 +24,7 @@ COLUMNS = (
         "evaluation",
         "export",
     ),
-    ("encoders", "blocks"),
+    ("encoders", "blocks", "priors"),
     ("methods", "extraction"),  # extraction takes an encoder as a part and knows no method
     (
         "pipeline",
@@ -40,7 +40,17 @@ COLUMNS = (
 )
 COLUMN_OF = {part: i for i, parts in enumerate(COLUMNS) for part in parts}
 MODULES = sorted(SOURCE.rglob("*.py"))
-HEAVY = ("torch", "av", "matplotlib", "pandas", "skimage", "sklearn", "sentence_transformers")
+HEAVY = (
+    "torch",
+    "av",
+    "cv2",
+    "matplotlib",
+    "pandas",
+    "skimage",
+    "sentence_transformers",
+    "sklearn",
+    "torchvision",
+)
 NEEDS_TORCH = {
     "openmoment.ablation",
     "openmoment.blocks.attention",

@@ -7,6 +7,7 @@ Several processes may share one folder.
     <root>/index-1.sqlite                      file hashes and text embeddings
     <root>/features-1/ab/cdef….safetensors     one feature file per video and recipe
     <root>/captions-1/ab/cdef….captions.json   one caption file per video and recipe
+    <root>/generated-1/ab/cdef…                what a generator gave for a prompt
 """
 
 import hashlib
@@ -14,7 +15,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +30,7 @@ from openmoment.captions import SUFFIX as CAPTIONS_SUFFIX
 from openmoment.captions import Captions, read_captions, write_captions
 from openmoment.errors import FeatureError, FormatError, OpenMomentError, VideoError
 from openmoment.features import SUFFIX, read_features, write_features
+from openmoment.files import atomic_write
 from openmoment.types import Recipe, Snippets
 
 ENVIRONMENT_VARIABLE = "OPENMOMENT_CACHE"
@@ -37,6 +39,7 @@ ENVIRONMENT_VARIABLE = "OPENMOMENT_CACHE"
 _INDEX = "index-1.sqlite"
 _FEATURES = "features-1"
 _CAPTIONS = "captions-1"
+_GENERATED = "generated-1"
 _SETTLED_S = 2.0  # FAT keeps times in steps of two seconds
 
 
@@ -132,6 +135,21 @@ class Cache:
             return False
         return True
 
+    def generated(self, recipe: Mapping[str, Any], generate: Callable[[], bytes]) -> bytes:
+        """What a generator gave for that recipe, or now gives, and is kept.
+
+        ``recipe`` has to change with everything that the generator depends on.
+        """
+        path = self._path(_GENERATED, recipe, "")
+        with suppress(OSError):
+            return path.read_bytes()
+        made = generate()
+        with suppress(OSError, OpenMomentError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_write(path) as temporary:
+                temporary.write_bytes(made)
+        return made
+
     def texts(
         self,
         fingerprint: str,
@@ -181,13 +199,16 @@ class Cache:
 
     def _files(self) -> Iterator[Path]:
         yield from self.root.glob(f"{_INDEX}*")
-        for folder in (_FEATURES, _CAPTIONS):
+        for folder in (_FEATURES, _CAPTIONS, _GENERATED):
             yield from (self.root / folder).glob("[0-9a-f][0-9a-f]/*")
 
     def _entry_path(self, folder: str, recipe: Recipe, suffix: str) -> Path:
         if not recipe.source_sha256:
             raise ValueError(f"without the hash of their video, {folder} cannot be cached")
-        content = json.dumps(asdict(recipe) | {"fps": float(recipe.fps)}, sort_keys=True)
+        return self._path(folder, asdict(recipe) | {"fps": float(recipe.fps)}, suffix)
+
+    def _path(self, folder: str, recipe: Mapping[str, Any], suffix: str) -> Path:
+        content = json.dumps(recipe, sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()
         return self.root / folder / digest[:2] / f"{digest[2:]}{suffix}"
 

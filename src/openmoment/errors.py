@@ -10,6 +10,7 @@
     ├── FeatureError          features that are malformed or do not fit
     │   └── RecipeError       features made in another way than the one asked for
     ├── FormatError           a file that does not follow its format
+    ├── ProviderError         a generator of priors that gave nothing usable for one label
     └── TrainingError         training that cannot begin, or that went astray
 
 The command line prints the message on one line and exits with 2; a batch records it and goes
@@ -68,6 +69,10 @@ class RecipeError(FeatureError):
 
 class FormatError(OpenMomentError):
     """A file that does not follow its format; the message names the file and the field."""
+
+
+class ProviderError(OpenMomentError):
+    """A generator of texts or pictures that gave nothing usable for one label."""
 
 
 class TrainingError(OpenMomentError):

@@ -15,11 +15,11 @@ import numpy as np
 from openmoment.captions import captions_for
 from openmoment.config import to_table
 from openmoment.datasets.base import prompt_name
-from openmoment.encoders.base import Encoder
+from openmoment.encoders.base import Encoder, file_suffix
 from openmoment.errors import FeatureError, RecipeError
 from openmoment.evaluation.protocol import ALL_CLASSES, Protocol, Run, score_split
 from openmoment.evaluation.result import Result
-from openmoment.features import IMPORTED, SUFFIX, read_features
+from openmoment.features import IMPORTED, find_features, read_features
 from openmoment.listing import by_id, find_videos
 from openmoment.methods.base import TakesTruth
 from openmoment.pipeline import Pipeline, reads_other_features
@@ -53,7 +53,7 @@ class FeatureFolder:
 
     def paths(self) -> dict[str, Path]:
         """The files by the id of their video, with and without ``v_``."""
-        return by_id(sorted(self.folder.glob(f"*{SUFFIX}")))
+        return find_features(self.folder, file_suffix(self.encoder))
 
     def read(self, path: Path) -> Snippets:
         """Raises FeatureError when another encoder made them."""

@@ -1,10 +1,11 @@
 """Features, or captions, of many videos: resumable, and shared by as many processes as one likes.
 
-Each video gets ``<out>/<stem>.safetensors`` or ``<out>/<stem>.captions.json``, because annotations
-name videos by their stem; two videos of the same stem are refused before any work. A video whose
-file is there, with the same recipe, is passed over. A process holds ``<stem>.lease`` (or
-``<stem>.captions.lease``) while it works on a video, so the others pass over it; killing a process
-loses at most the video that it was working on.
+Each video gets ``<out>/<stem>.safetensors``, for optical flow ``<stem>.flow.safetensors``, or
+``<stem>.captions.json``, because annotations name videos by their stem; two videos of the same stem
+are refused before any work. A video whose file is there, with the same recipe, is passed over. A
+process holds a lease (``<stem>.lease``, ``<stem>.flow.lease``, ``<stem>.captions.lease``) while it
+works on a video, so the others pass over it; killing a process loses at most the video that it was
+working on.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ from openmoment.cache import Cache
 from openmoment.cache import sha256 as hash_file
 from openmoment.captions import SUFFIX as CAPTIONS_SUFFIX
 from openmoment.captions import Captions, read_captions, write_captions
-from openmoment.encoders.base import Encoder, Progress
+from openmoment.encoders.base import Encoder, Progress, file_suffix
 from openmoment.encoders.captioning import Captioner, cached_captions
 from openmoment.errors import (
     ConfigError,
@@ -27,7 +28,7 @@ from openmoment.errors import (
     OpenMomentError,
     VideoError,
 )
-from openmoment.features import SUFFIX, check_recipe, read_header, write_features
+from openmoment.features import check_recipe, read_header, write_features
 from openmoment.files import leftovers
 from openmoment.leases import lease
 from openmoment.types import Recipe, Snippets
@@ -96,7 +97,10 @@ def caption(
 class _Product(Protocol):
     """The kind of file that every video gets."""
 
-    suffix: str
+    @property
+    def suffix(self) -> str:
+        """Of its name, after the video's."""
+        ...
 
     @property
     def recipe(self) -> Recipe:
@@ -116,7 +120,10 @@ class _Product(Protocol):
 class _FeatureFiles:
     recipe: Recipe
     encoder: Encoder
-    suffix = SUFFIX
+
+    @property
+    def suffix(self) -> str:
+        return file_suffix(self.encoder)
 
     def check(self, path: Path, recipe: Recipe) -> None:
         check_recipe(read_header(path).recipe, recipe, path)

@@ -1,8 +1,9 @@
 """Feature files: one safetensors file per video, with the recipe that made it.
 
 A file holds ``features`` (float32 ``[t, d_in]``, before the encoder's visual projection),
-``edges_s`` (float64 ``[t + 1]``) and, in the safetensors metadata, a JSON header under the key
-``openmoment``: format, encoder, fingerprint, fps, source_sha256, duration_s, version.
+``edges_s`` (float64 ``[t + 1]``), for features of optical flow ``motion`` (float32 ``[t]``, see
+`Snippets`) and, in the safetensors metadata, a JSON header under the key ``openmoment``: format,
+encoder, fingerprint, fps, source_sha256, duration_s, version.
 
 Axes: t snippets, d_in width of the stored features.
 """
@@ -30,6 +31,8 @@ from openmoment.types import Recipe, SnippetGrid, Snippets
 
 FORMAT = "openmoment-features/1"
 SUFFIX = ".safetensors"
+FLOW_SUFFIX = ".flow.safetensors"
+"""Of the second file of a video, beside the first: what an encoder makes of its optical flow."""
 IMPORTED = "imported"
 """The fingerprint of features made elsewhere: their weights and preprocessing are not known."""
 
@@ -38,6 +41,7 @@ Layout = Literal["time-first", "width-first"]
 _HEADER_KEY = "openmoment"
 _CURE = "Extract the video again and overwrite the file"
 _KINDS = {"features": "F32", "edges_s": "F64"}
+_MOTION = {"motion": "F32"}
 
 
 @dataclass(frozen=True)
@@ -72,27 +76,37 @@ def write_features(snippets: Snippets, path: Path) -> None:
         "duration_s": snippets.duration_s,
         "version": __version__,
     }
-    edges_s = np.ascontiguousarray(snippets.grid.edges_s, dtype="<f8")
+    small = {"edges_s": np.ascontiguousarray(snippets.grid.edges_s, dtype="<f8")}
+    if snippets.motion is not None:
+        small["motion"] = np.ascontiguousarray(snippets.motion, dtype="<f4")
     try:
         with atomic_write(path) as temporary, temporary.open("wb") as file:
             metadata = {_HEADER_KEY: json.dumps(header)}
-            file.write(_safetensors_head(snippets.features.shape, metadata))
-            file.write(edges_s.data)
+            file.write(_safetensors_head(small, snippets.features.shape, metadata))
+            for array in small.values():
+                file.write(array.data)
             for block in blocks(snippets.features):
                 file.write(np.ascontiguousarray(block, dtype="<f4").data)
     except OSError as error:
         raise FeatureError(f"{path}: cannot be written ({_one_line(error)}).") from error
 
 
-def _safetensors_head(shape: tuple[int, int], metadata: dict[str, str]) -> bytes:
-    """What comes before the numbers; the library's own writer takes them all at once."""
-    num_edges, middle = shape[0] + 1, (shape[0] + 1) * 8
-    end = middle + shape[0] * shape[1] * 4
-    table = {
-        "__metadata__": metadata,
-        "edges_s": {"dtype": "F64", "shape": [num_edges], "data_offsets": [0, middle]},
-        "features": {"dtype": "F32", "shape": list(shape), "data_offsets": [middle, end]},
-    }
+def _safetensors_head(
+    small: dict[str, Array], shape: tuple[int, int], metadata: dict[str, str]
+) -> bytes:
+    """What comes before the numbers: the small arrays, then the features, of that shape.
+
+    The library's own writer takes them all at once.
+    """
+    table: dict[str, object] = {"__metadata__": metadata}
+    sizes = {name: (list(array.shape), array.nbytes) for name, array in small.items()}
+    sizes["features"] = (list(shape), shape[0] * shape[1] * 4)
+    start = 0
+    for name, (extent, num_bytes) in sizes.items():
+        offsets = [start, start + num_bytes]
+        kind = (_KINDS | _MOTION)[name]
+        table[name] = {"dtype": kind, "shape": extent, "data_offsets": offsets}
+        start += num_bytes
     text = json.dumps(table).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
@@ -109,13 +123,27 @@ def read_features(path: Path, *, expected: Recipe | None = None) -> Snippets:
         if expected:
             check_recipe(header.recipe, expected, path)
         edges_s = file.get_tensor("edges_s")
+        motion = file.get_tensor("motion") if "motion" in file.keys() else None  # noqa: SIM118
     features = map_rows(
         path, offset=_features_offset(path), shape=(header.num_snippets, header.dim_in)
     )
     try:
-        return Snippets(features, SnippetGrid(edges_s), header.recipe, header.duration_s)
+        grid = SnippetGrid(edges_s)
+        return Snippets(features, grid, header.recipe, header.duration_s, motion=motion)
     except FeatureError as error:
         raise FeatureError(f"{path}: {error}") from None
+
+
+def find_features(folder: Path, suffix: str = SUFFIX) -> dict[str, Path]:
+    """The feature files of a folder by the id of their video, with and without ``v_``.
+
+    ``suffix`` tells those of optical flow (`FLOW_SUFFIX`) from the others.
+    """
+    paths = sorted(folder.glob(f"*{suffix}"))
+    if suffix != FLOW_SUFFIX:
+        paths = [path for path in paths if not path.name.endswith(FLOW_SUFFIX)]
+    found = {path.name.removesuffix(suffix): path for path in paths}
+    return {stem.removeprefix("v_"): path for stem, path in found.items()} | found
 
 
 def _features_offset(path: Path) -> int:
@@ -189,7 +217,7 @@ def _check_tensors(file: Any, path: Path) -> tuple[int, int]:
         for piece in (file.get_slice(name),)
     }
     kinds = {name: kind for name, (kind, _) in found.items()}
-    if kinds == _KINDS:
+    if kinds in (_KINDS, _KINDS | _MOTION):
         features, edges = found["features"][1], found["edges_s"][1]
         if len(features) == 2 and edges == [features[0] + 1]:
             return features[0], features[1]

@@ -19,6 +19,8 @@ from openmoment.methods import DEFAULT, METHODS, Method, load_method
 from openmoment.methods.background import BACKGROUND
 from openmoment.methods.base import Answer, Answers, Explained, Explains, HasCurves, Learns
 from openmoment.postprocess import clip_to
+from openmoment.priors.examples import Example, blend, describe, embed_pictures, examples_of
+from openmoment.priors.files import Priors, read_priors
 from openmoment.tasks import TOP, Task, best_of_each, segment
 from openmoment.types import Captioned, Detections, Origin, Queries, Recipe, Snippets
 
@@ -71,12 +73,39 @@ class Pipeline:
             )
         return encode_snippets(video, self.encoder, self.cache, fps=self.fps, progress=progress)
 
-    def queries(self, names: Sequence[str]) -> Queries:
-        """Encode the words to look for, as `tidy_names` gives them. Raises QueryError."""
+    def queries(
+        self, names: Sequence[str], *, examples: Mapping[str, Example] | None = None
+    ) -> Queries:
+        """Encode the words to look for, as `tidy_names` gives them, and examples of them.
+
+        ``examples`` are those of `openmoment.priors.examples_of`; one whose name is no query yet
+        becomes one. Raises QueryError, ConfigError for a method that cannot read examples.
+        """
+        if examples and not reads_embeddings_alone(self.method):
+            raise ConfigError(
+                f"This {self.method_name} reads the words themselves, and takes no pictures and no "
+                "descriptions. Use a training-free method: --method similarity."
+            )
         own = method_templates(self.method)
         templates = self.templates or own
-        queries = encode_queries(names, self.encoder, self.cache, templates=templates)
-        return queries if own else replace(queries, variants=None)
+        asked = (*names, *(examples or ()))
+        queries = encode_queries(asked, self.encoder, self.cache, templates=templates)
+        queries = queries if own else replace(queries, variants=None)
+        return self._shown(queries, examples) if examples else queries
+
+    def _shown(self, queries: Queries, examples: Mapping[str, Example]) -> Queries:
+        """The queries, each joined by its sentences, as they are, and its pictures."""
+        embeddings = queries.embeddings.copy()
+        for row, name in enumerate(queries.names):
+            if (example := examples.get(name)) is None:
+                continue
+            kinds = [embeddings[row : row + 1]] if example.has_words else []
+            if example.texts:
+                kinds.append(encode_with(AS_IT_IS, example.texts, self.encoder, self.cache))
+            if example.images:
+                kinds.append(embed_pictures(example.images, self.encoder, self.cache))
+            embeddings[row] = blend(kinds, self.encoder.space)
+        return replace(queries, embeddings=embeddings, examples=describe(examples))
 
     def captioned(self, snippets: Snippets, captions: Captions) -> Snippets:
         """The snippets with their captions, which the text tower embeds as they are."""
@@ -112,7 +141,10 @@ class Pipeline:
             backbone=self.encoder.name,
             fingerprint=self.encoder.fingerprint,
             method=self.method_name,
-            settings=to_table(self.method.config) | {"fps": self.fps} | self._asked,
+            settings=to_table(self.method.config)
+            | {"fps": self.fps}
+            | self._asked
+            | ({"examples": dict(queries.examples)} if queries.examples else {}),
             source_sha256=snippets.recipe.source_sha256,
             grid=snippets.grid,
             curves=None if curves is None else curves.astype(np.float32),
@@ -151,26 +183,39 @@ class Pipeline:
     def find(
         self,
         video: str | Path,
-        queries: Queries | Sequence[str],
+        queries: Queries | Sequence[str] = (),
         *,
+        images: Sequence[str | Path] = (),
+        priors: Priors | None = None,
         progress: Progress | None = None,
     ) -> Detections:
         """When each query happens in the video, best first.
 
-        Raises VideoError for the video, QueryError for the queries.
+        ``images`` are queries too, and ``priors`` join the words that they are of. Raises
+        VideoError for the video, QueryError for the queries, FormatError for the pictures.
         """
-        if isinstance(queries, str):
-            queries = [queries]
-        names = queries if isinstance(queries, Queries) else tidy_names(queries)
+        if isinstance(queries, Queries):
+            if images or priors:
+                raise QueryError("Encoded queries take no examples: give those to `queries`.")
+            snippets = self.snippets(Path(video), progress=progress)
+            return self.localize(snippets, queries, video=str(video))
+        names = [queries] if isinstance(queries, str) else queries
+        tidy = tidy_names(names) if names or not images else ()
+        examples = examples_of(tidy, priors=priors, images=images)
         snippets = self.snippets(Path(video), progress=progress)
         # words after the video, where most mistakes are
-        asked = names if isinstance(names, Queries) else self.queries(names)
-        return self.localize(snippets, asked, video=str(video))
+        return self.localize(snippets, self.queries(tidy, examples=examples), video=str(video))
 
 
 def reads_other_features(method: Method) -> bool:
     """Whether a method takes features of another encoder than the one that reads its words."""
     return getattr(method.config, "features", "joint") == "own"
+
+
+def reads_embeddings_alone(method: Method) -> bool:
+    """Whether all that a method knows of a query is its embedding."""
+    reads_words = getattr(method.config, "adapt_text_encoder", False)
+    return not (isinstance(method, Learns) or reads_words)
 
 
 def trained_for(method: Method) -> Task | None:
@@ -302,8 +347,10 @@ def load_pipeline(
 
 def find(
     video: str | Path,
-    queries: Sequence[str],
+    queries: Sequence[str] = (),
     *,
+    images: Sequence[str | Path] = (),
+    priors: str | Path | None = None,
     backbone: str = AUTO,
     method: str | None = None,
     checkpoint: str | Path | None = None,
@@ -315,6 +362,10 @@ def find(
     """When each of ``queries`` happens in ``video``: the main job, with the usual parts.
 
     >>> found = openmoment.find("match.mp4", ["tennis serve", "players shaking hands"])
+    >>> found = openmoment.find("match.mp4", images=["serve.jpg"])
+
+    ``images`` are examples: each is looked for under its file's stem, together with the words of
+    that name. ``priors`` is a folder of descriptions and pictures of the queries.
 
     ``task`` is "tal" for actions, "mr" for the ``top`` moments that each sentence may mean, or
     "as" for one query, or none, at any time; by default the checkpoint's, else "tal". For several
@@ -328,4 +379,6 @@ def find(
         settings=settings,
         fps=fps,
     )
-    return pipeline.to_task(task, top=top).find(video, queries)
+    known = None if priors is None else read_priors(priors)
+    asked = pipeline.to_task(task, top=top)
+    return asked.find(video, queries, images=images, priors=known)

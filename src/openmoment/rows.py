@@ -22,7 +22,7 @@ class RowSpool:
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="openmoment-")  # noqa: SIM115: to_array closes it
+        self._file = tempfile.TemporaryFile(prefix="openmoment-")  # noqa: SIM115
         self._num_rows = 0
         self._width = 0
 
@@ -31,6 +31,10 @@ class RowSpool:
         self._width = rows.shape[1]
         self._num_rows += len(rows)
         self._file.write(np.ascontiguousarray(rows, dtype=np.float32).data)
+
+    def close(self) -> None:
+        """Let go of the file; what `to_array` gave stays."""
+        self._file.close()
 
     def to_array(self) -> Float[Array, "t d"]:
         """All rows; nothing can be appended after that. Raises ValueError when there is none."""

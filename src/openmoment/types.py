@@ -4,7 +4,7 @@ All are frozen and made of NumPy arrays; times are seconds on the container's cl
 is what a player shows as 0:00. Axes: t snippets, k queries, n segments, d width.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -115,12 +115,18 @@ class Snippets:
     duration_s: float
     captions: "Captioned | None" = None
     """What the frames show in words, for methods that read captions."""
+    motion: Float[Array, " _"] | None = None
+    """Of features of optical flow: the mean speed in each snippet, in frame heights per second."""
 
     def __post_init__(self) -> None:
         if self.features.ndim != 2:
             raise FeatureError(f"Features must be [snippets, width], got {self.features.shape}.")
         if len(self.features) != len(self.grid):
             raise FeatureError(f"{len(self.features)} features for {len(self.grid)} snippets.")
+        if self.motion is not None and self.motion.shape != (len(self.grid),):
+            raise FeatureError(f"{self.motion.shape} speeds for {len(self.grid)} snippets.")
+        if self.motion is not None and not np.isfinite(self.motion).all():
+            raise FeatureError("The motion holds NaN or infinity. Extract the flow again.")
         bad = np.concatenate([~np.isfinite(b).all(axis=1) for b in blocks(self.features)])
         if bad.any():
             first = int(np.flatnonzero(bad)[0])
@@ -138,13 +144,15 @@ class Queries:
     """What the user asks for, and its embeddings in the encoder's joint space.
 
     ``background`` are embeddings of generic prompts that a query has to beat; ``variants`` those
-    of each query in every sentence that a method asked for, whose mean ``embeddings`` then are.
+    of each query in every sentence that a method asked for, whose mean ``embeddings`` then are;
+    ``examples`` says which sentences and pictures joined the words, for people.
     """
 
     names: tuple[str, ...]
     embeddings: Float[Array, "k d"]
     background: Float[Array, "m d"]
     variants: Float[Array, "k p d"] | None = None
+    examples: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not self.names:

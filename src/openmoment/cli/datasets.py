@@ -126,14 +126,14 @@ def queries_verb(
 
 def _files(videos: Path | None, features: Path | None) -> set[str] | None:
     """The ids of the files at hand, when the user said where they are."""
-    from openmoment.features import SUFFIX
+    from openmoment.features import find_features
     from openmoment.listing import find_videos
 
     if videos is None and features is None:
         return None
     found = {path.stem for path in find_videos(videos)} if videos else set()
     if features:
-        found |= {path.stem for path in features.glob(f"*{SUFFIX}")}
+        found |= {path.stem for path in find_features(features).values()}
     return found
 
 

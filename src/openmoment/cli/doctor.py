@@ -13,7 +13,15 @@ from openmoment.cli.console import INPUT_FAULT, Json, print_json, verb
 from openmoment.cli.models import list_backbones
 
 PACKAGES = ("av", "jaxtyping", "numpy", "safetensors", "tokenizers", "torch", "typer")
-EXTRAS = {"clip": "open_clip_torch", "hf": "transformers", "plot": "matplotlib", "pandas": "pandas"}
+EXTRAS = {
+    "clip": "open_clip_torch",
+    "flow": "opencv-python-headless",
+    "hf": "transformers",
+    "images": "diffusers",
+    "plot": "matplotlib",
+    "pandas": "pandas",
+    "priors": "openai",
+}
 """What each extra is known by."""
 
 

@@ -38,22 +38,49 @@ def extract_verb(
         ),
     ] = None,
     overwrite: Overwrite = False,
+    flow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Encode optical flow, not frames: dis, dis-fast, dis-ultrafast, raft, raft-small, "
+            "or raft@FILE with its weights.",
+        ),
+    ] = None,
+    full_colour_speed: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SPEED",
+            help="Of flow: what is drawn in full colour, in frame heights per second; 0: the "
+            "fastest of each picture.",
+            show_default="0.5",
+        ),
+    ] = None,
     device: Device = "cpu",
     precision: Precision = "fp32",
     as_json: Json = False,
 ) -> None:
     """Encode every video below DIR into one feature file each.
 
-    Run it again to go on where it stopped; start it in several terminals, or on several machines
-    that share the folder, to go faster.
+    With --flow it is a second file, NAME.flow.safetensors, beside the first. Run it again to go on
+    where it stopped; start it in several terminals, or on several machines that share the folder,
+    to go faster.
     """
     from openmoment.cache import Cache
     from openmoment.encoders import load_encoder
+    from openmoment.encoders.flow import FULL_COLOUR_SPEED, FlowEncoder
+    from openmoment.encoders.flow_algorithms import load_flow
+    from openmoment.errors import ConfigError
     from openmoment.extraction import extract
     from openmoment.listing import find_videos
 
+    if full_colour_speed is not None and flow is None:
+        raise ConfigError("--full-colour-speed is of optical flow. Give --flow too.")
     videos = [folder] if folder.is_file() else find_videos(folder)
     encoder = load_encoder(backbone, device=device, precision=precision)
+    if flow is not None:
+        speed = FULL_COLOUR_SPEED if full_colour_speed is None else full_colour_speed
+        moving = load_flow(flow, device=device)
+        encoder = FlowEncoder(encoder, moving, full_colour_speed=speed)
     rate = encoder.fps if fps is None else fps
 
     def start(hear: Hear) -> "Iterator[Extracted]":
@@ -134,7 +161,8 @@ def _print_header(path: Path, as_json: bool) -> None:
     from openmoment.features import read_features, read_header
     from openmoment.types import clock
 
-    header, grid = read_header(path), read_features(path).grid
+    header, snippets = read_header(path), read_features(path)
+    grid, motion = snippets.grid, snippets.motion
     facts: dict[str, object] = {
         "path": str(path),
         **asdict(header.recipe),
@@ -145,6 +173,8 @@ def _print_header(path: Path, as_json: bool) -> None:
         "duration_s": header.duration_s,
         "version": header.version,
     }
+    if motion is not None:
+        facts["mean_motion"] = float(motion.mean())
     if as_json:
         print_json(facts)
         return
@@ -156,6 +186,8 @@ def _print_header(path: Path, as_json: bool) -> None:
         "video": f"sha256 {recipe.source_sha256}" if recipe.source_sha256 else "not known",
         "written by": f"openmoment {header.version}",
     }
+    if motion is not None:
+        lines["motion"] = f"{motion.mean():.3f} frame heights a second on average"
     for name, value in lines.items():
         typer.echo(f"{name:<10}  {value}")
 

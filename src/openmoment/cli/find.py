@@ -33,6 +33,7 @@ from openmoment.types import Detections
 if TYPE_CHECKING:
     from openmoment.encoders.base import Progress
     from openmoment.pipeline import Pipeline
+    from openmoment.priors import Example
     from openmoment.types import Queries, Snippets
 
 
@@ -95,6 +96,18 @@ def find_verb(
     ] = None,
     queries: Annotated[
         Path | None, typer.Option(metavar="FILE", help="More queries, one a line.")
+    ] = None,
+    image: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="Moments like this picture, under its file's name; repeatable."
+        ),
+    ] = None,
+    priors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Descriptions and pictures of the queries: openmoment priors."
+        ),
     ] = None,
     backbone: Backbone = "auto",
     method: Annotated[
@@ -168,6 +181,8 @@ def find_verb(
     occur. A second question about the same video takes about a second.
 
     openmoment find kitchen.mp4 "a person opens the fridge, then pours milk" --task mr
+
+    openmoment find kitchen.mp4 --image fridge.jpg
     """
     from openmoment.methods import DEFAULT, Explains
     from openmoment.pipeline import load_pipeline, tidy_names
@@ -189,10 +204,12 @@ def find_verb(
             f"--explain: {pipeline.method_name} has nothing to explain. Use --method t3al."
         )
     ranking = pipeline.ranking() if save_predictions else None
-    asking = Asking(pipeline, ranking, captions, is_explained=explain is not None)
     answers = Answers(is_folder=video.is_dir())
     videos = list_videos(video)
-    names = tidy_names([*(query or []), *read_queries(queries)])
+    words = [*(query or []), *read_queries(queries)]
+    names = tidy_names(words) if words or not image else ()
+    examples = read_examples(names, priors, image or [])
+    asking = Asking(pipeline, ranking, captions, examples, is_explained=explain is not None)
     for path, found in ask(asking, videos, names, answers):
         if not as_json:
             show(path, found, with_name=len(videos) > 1)
@@ -205,6 +222,22 @@ def find_verb(
         say(f"Backbone: {describe_backbone(pipeline.encoder.name)}")
     if answers.failed:
         raise typer.Exit(INPUT_FAULT)
+
+
+def read_examples(
+    names: Sequence[str], priors: Path | None, images: Sequence[Path]
+) -> "dict[str, Example]":
+    """What shows what the queries mean; says for which of them ``priors`` has nothing."""
+    if priors is None and not images:
+        return {}
+    from openmoment.priors import examples_of, read_priors
+
+    known = None if priors is None else read_priors(priors)
+    examples = examples_of(names, priors=known, images=images)
+    bare = [name for name in names if known is not None and name not in known]
+    if bare:
+        say(f"{priors}: nothing of {', '.join(bare)}. These go by their words alone.")
+    return examples
 
 
 def list_videos(video: Path) -> list[Path]:
@@ -239,6 +272,7 @@ class Asking:
     pipeline: "Pipeline"
     ranking: "Pipeline | None"
     captions: Path | None
+    examples: "dict[str, Example]"
     is_explained: bool
 
     def snippets(self, path: Path, progress: "Progress | None") -> "Snippets":
@@ -278,7 +312,7 @@ def ask(
             with progress_bar(label) as progress:
                 snippets = asking.snippets(path, progress)
             if queries is None:  # once, and after the first video, where most mistakes are
-                queries = asking.pipeline.queries(names)
+                queries = asking.pipeline.queries(names, examples=asking.examples)
             found = asking.answer(path, snippets, queries, answers)
         except OpenMomentError as error:
             if len(videos) == 1:

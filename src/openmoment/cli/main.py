@@ -16,6 +16,7 @@ from openmoment.cli import (
     find,
     models,
     pretrain,
+    priors,
     train,
 )
 
@@ -37,6 +38,7 @@ app.command("models")(models.models_verb)
 app.command("doctor")(doctor.doctor_verb)
 app.add_typer(features.app, name="features")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(priors.app, name="priors")
 
 
 def _print_version(wanted: bool) -> bool:

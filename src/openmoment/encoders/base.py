@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from numpy import ndarray as Array
 
+from openmoment.features import SUFFIX
 from openmoment.types import Snippets
 
 Progress = Callable[[float, float], None]
@@ -131,6 +132,15 @@ class TakesImageTower(Protocol):
 
 
 @runtime_checkable
+class AsksByPicture(Protocol):
+    """A space in which one can ask for what a picture shows."""
+
+    def picture_queries(self, features: Float[Array, "b d_in"]) -> Float[Array, "b d"]:
+        """Features of pictures as embeddings that stand where those of texts stand."""
+        ...
+
+
+@runtime_checkable
 class Encoder(Protocol):
     """One vision and language backbone. Making one is cheap: weights load when first needed."""
 
@@ -176,3 +186,22 @@ class Encoder(Protocol):
         Before the text projection, where the model has one: the space applies it.
         """
         ...
+
+
+@runtime_checkable
+class SeesPictures(Protocol):
+    """An encoder of single pictures, which sees whatever is drawn for it."""
+
+    picture_side: int | None
+    """The shorter side that pictures must have; None: any."""
+    picture_batch: int
+    """How many pictures at a time serve it best."""
+
+    def encode_pictures(self, pictures: list[UInt8[Array, "h w 3"]]) -> Float[Array, "b d_in"]:
+        """What `encode_video` makes of frames."""
+        ...
+
+
+def file_suffix(encoder: Encoder) -> str:
+    """What the names of its feature files end in."""
+    return getattr(encoder, "suffix", SUFFIX)

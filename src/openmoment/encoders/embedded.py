@@ -53,7 +53,6 @@ _TEXT_TEMPERATURE = 0.06
 _FLOOR = 1e-4
 _CONSE_WEIGHT = 2.0
 _LOGIT_SCALE = 20.0  # of ConSE's cosines, so that a softmax over queries says something
-_BATCH = 4  # frames; larger batches leave the processor's cache and are slower
 
 
 class SentenceSide:
@@ -115,6 +114,14 @@ class ClassSpace(SentenceSide):
     def project_text(self, embeddings: Float[Array, "k d"]) -> Float[Array, "k d"]:
         return embeddings
 
+    def picture_queries(self, features: Float[Array, "b c"]) -> Float[Array, "b d"]:
+        """ConSE's points, which are texts already: the mean of those of a picture's classes.
+
+        Of the classifier's own probabilities, without the softening that the features have: on
+        real video that finds more (docs/priors.md).
+        """
+        return unit(features**IMAGE_TEMPERATURE @ self.class_texts)
+
     def towers(self, features: Float[Array, "t c"], embeddings: Float[Array, "k d"]) -> Towers:
         """Nothing was trained to project from ConSE's points, so identities."""
         identity = np.eye(embeddings.shape[1], dtype=np.float32)
@@ -134,6 +141,8 @@ class Embedded:
     takes_device = False
     dim_in = 1000
     dim = 384
+    picture_side = IMAGE_SIDE
+    picture_batch = 4  # larger batches leave the processor's cache and are slower
 
     def __init__(self) -> None:
         self.space = ClassSpace()
@@ -161,7 +170,7 @@ class Embedded:
             path,
             self.encode_pictures,
             recipe,
-            batch=_BATCH,
+            batch=self.picture_batch,
             short_side=IMAGE_SIDE,
             progress=progress,
         )

@@ -4,6 +4,7 @@ Axes: b frames, h height, w width, t snippets, d width.
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,19 @@ def encode_frames(
 
     Only ``batch`` frames are held at a time. ``advance`` hears of the seconds that are done.
     """
-    spool = RowSpool()
+    with closing(RowSpool()) as spool:
+        edges_s = _fill(spool, frames, encode, batch, advance)
+        return spool.to_array(), SnippetGrid(np.array(edges_s))
+
+
+def _fill(
+    spool: RowSpool,
+    frames: Iterable["Frame"],
+    encode: Callable[[list[UInt8[Array, "h w 3"]]], Float[Array, "b d"]],
+    batch: int,
+    advance: Callable[[float], None] | None,
+) -> list[float]:
+    """The edges of the frames, whose features go into the spool."""
     edges_s: list[float] = []
     end_s = 0.0
     waiting: list[UInt8[Array, "h w 3"]] = []
@@ -60,7 +73,7 @@ def encode_frames(
             times_shown.append(1)
     if waiting:
         flush()
-    return spool.to_array(), SnippetGrid(np.array([*edges_s, end_s]))
+    return [*edges_s, end_s]
 
 
 def encode_file(
@@ -89,3 +102,15 @@ def centre_crop(rgb: UInt8[Array, "h w 3"], side: int) -> UInt8[Array, "side sid
     """The middle ``side`` x ``side`` pixels."""
     top, left = (rgb.shape[0] - side) // 2, (rgb.shape[1] - side) // 2
     return rgb[top : top + side, left : left + side]
+
+
+def to_short_side(rgb: UInt8[Array, "h w 3"], side: int) -> UInt8[Array, "h2 w2 3"]:
+    """The whole picture, scaled until its shorter side has ``side`` pixels."""
+    from PIL import Image
+
+    height, width = rgb.shape[:2]
+    scale = side / min(height, width)
+    if scale == 1:
+        return rgb
+    size = max(side, round(width * scale)), max(side, round(height * scale))
+    return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC))

@@ -64,6 +64,17 @@ class ProjectedSpace:
         text = self.projections.text
         return embeddings if text is None else embeddings @ text
 
+    def picture_queries(self, features: Float[Array, "b d_in"]) -> Float[Array, "b d_txt"]:
+        """What `project_text` makes the pictures' own points of, by least squares.
+
+        Exact where texts are at least as wide before their projection as after it.
+        """
+        points, text = self.project_video(features), self.projections.text
+        if text is None:
+            return points
+        solved = np.linalg.lstsq(text.T.astype(np.float64), points.T, rcond=None)[0]
+        return solved.T.astype(np.float32)
+
     def towers(
         self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d_txt"]
     ) -> Towers:

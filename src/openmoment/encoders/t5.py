@@ -50,6 +50,10 @@ class T5Tower(TextTower):
     def needs_padding(self) -> bool:
         return False
 
+    @property
+    def padding_id(self) -> int:
+        return _PADDING_ID
+
     def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "b n"]:
         return torch.tensor([e.ids for e in self._tokenizer.value.encode_batch(list(texts))])
 

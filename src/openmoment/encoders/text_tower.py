@@ -47,6 +47,11 @@ class TextTower(nn.Module):
     def needs_padding(self) -> bool:
         """Whether texts must be as long as the context, for what is read or where that stands."""
 
+    @property
+    @abstractmethod
+    def padding_id(self) -> int:
+        """The token behind the end of texts that are shorter than others."""
+
     @abstractmethod
     def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "b n"]:
         """Token ids, padded to one length; longer texts than the context are cut."""
@@ -111,6 +116,10 @@ class OpenClipTower(TextTower):
     def needs_padding(self) -> bool:
         sees_padding = self.attn_mask is None and not self._masks_padding
         return sees_padding or self.cls_emb is not None or self._pool_kind == "last"
+
+    @property
+    def padding_id(self) -> int:
+        return self._padding_id
 
     def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "b n"]:
         return self._tokenizer.value(list(texts))

@@ -21,7 +21,6 @@ from openmoment.types import Recipe, Snippets
 TEMPLATES = ("a video of action {}",)
 """The prompt of T3AL and of the naive baselines."""
 PRECISIONS = ("fp32", "bf16", "fp16")
-_BATCH = 16
 _VERSION = "v1"  # of this way from frames to features; part of every fingerprint
 
 
@@ -35,6 +34,8 @@ class TwoTower:
     note = "a model trained on pictures and captions; its presence scores are not calibrated"
     fps = 4.0
     takes_device = True
+    picture_side = None
+    picture_batch = 16
     space: ProjectedSpace
 
     def __init__(self, *, device: str, precision: str) -> None:
@@ -83,4 +84,5 @@ class TwoTower:
         self, path: Path, *, fps: float, source_sha256: str, progress: Progress | None = None
     ) -> Snippets:
         recipe = Recipe(self.name, self.fingerprint, fps, source_sha256)
-        return encode_file(path, self.encode_pictures, recipe, batch=_BATCH, progress=progress)
+        batch = self.picture_batch
+        return encode_file(path, self.encode_pictures, recipe, batch=batch, progress=progress)

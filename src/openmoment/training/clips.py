@@ -15,7 +15,7 @@ from numpy import ndarray as Array
 from openmoment.blocks.batch import Batch, Instances
 from openmoment.datasets.base import prompt_name
 from openmoment.errors import FeatureError, FormatError, UnknownNameError
-from openmoment.features import SUFFIX
+from openmoment.features import FLOW_SUFFIX, SUFFIX
 from openmoment.listing import find_videos
 from openmoment.methods.trained import Trained
 from openmoment.pipeline import tidy_name
@@ -74,7 +74,8 @@ def _refuse_same(folder: Path, classes: Sequence[str]) -> None:
 
 
 def _feature_files(folder: Path) -> list[Path]:
-    found = sorted(folder.rglob(f"*{SUFFIX}"))
+    files = folder.rglob(f"*{SUFFIX}")
+    found = sorted(path for path in files if not path.name.endswith(FLOW_SUFFIX))
     if not found:
         raise FeatureError(f"{folder}: no feature file in this folder.")
     return found
