@@ -122,7 +122,7 @@ def watched(method: UnLoc, spent: Counter[str]) -> Iterator[None]:
     with ExitStack() as stack:
         for name, part in parts:
             stack.enter_context(patch.object(part, "forward", timed(name, part.forward, spent)))
-        for name in ("propose", "_curve", "suppress"):
+        for name in ("propose", "curves_of", "suppress"):
             clocked = timed("decoding", getattr(unloc, name), spent)
             stack.enter_context(patch.object(unloc, name, clocked))
         yield
