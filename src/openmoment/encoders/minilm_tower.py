@@ -3,7 +3,6 @@
 Axes: b texts, n tokens, w width.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,7 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from openmoment.encoders.minilm import DIM, EPS, HEADS, MAX_TOKENS, load_tokenizer
-from openmoment.encoders.text_tower import Shared, TextTower
+from openmoment.encoders.text_tower import MeanTower
 
 _PADDING_ID = 0
 _INNER = 1536
@@ -28,12 +27,11 @@ _PARTS = {
 """Of a layer, from BERT's names to those of torch."""
 
 
-class MiniLMTower(TextTower):
+class MiniLMTower(MeanTower):
     """A BERT of six layers whose feature is the mean over a text's tokens, marks included."""
 
     def __init__(self, tokenizer: Tokenizer, *, vocabulary: int, num_positions: int) -> None:
-        super().__init__()
-        self._tokenizer = Shared(tokenizer)
+        super().__init__(tokenizer)
         self.token_embedding = nn.Embedding(vocabulary, DIM)
         self.position_embedding = nn.Embedding(num_positions, DIM)
         self.norm = nn.LayerNorm(DIM, eps=EPS)
@@ -51,15 +49,8 @@ class MiniLMTower(TextTower):
         return MAX_TOKENS
 
     @property
-    def needs_padding(self) -> bool:
-        return False
-
-    @property
     def padding_id(self) -> int:
         return _PADDING_ID
-
-    def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "b n"]:
-        return torch.tensor([e.ids for e in self._tokenizer.value.encode_batch(list(texts))])
 
     def embed(self, tokens: Int[Tensor, "b n"]) -> Float[Tensor, "b n w"]:
         return self.token_embedding(tokens)
@@ -70,8 +61,7 @@ class MiniLMTower(TextTower):
         pad_mask = tokens == _PADDING_ID
         x = self.norm(embeddings + self.position_embedding.weight[: embeddings.shape[1]])
         x = self.transformer(x, src_key_padding_mask=pad_mask)
-        is_real = (~pad_mask)[..., None].to(x.dtype)
-        return (x * is_real).sum(dim=1) / is_real.sum(dim=1), x
+        return self.mean(x, tokens), x
 
 
 @torch.inference_mode(False)  # what is made in it can never learn

@@ -4,7 +4,6 @@ Raffel et al., JMLR 2020. It is read from a folder of transformers, or from the 
 nothing is downloaded here. Axes: b texts, n tokens, w width.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from openmoment.encoders.hub import cached_weights
-from openmoment.encoders.text_tower import Shared, TextTower
+from openmoment.encoders.text_tower import MeanTower
 from openmoment.encoders.torchvision_ops import declare_missing
 from openmoment.errors import MissingWeightsError
 from openmoment.extras import require
@@ -28,15 +27,14 @@ _PADDING, _PADDING_ID = "<pad>", 0
 _CONTEXT = 512
 
 
-class T5Tower(TextTower):
+class T5Tower(MeanTower):
     """The encoder of a T5. A text's feature is the mean over its tokens, as Sentence-T5 has it."""
 
     def __init__(self, stack: nn.Module, tokenizer: Tokenizer) -> None:
-        super().__init__()
+        super().__init__(tokenizer)
         self.stack: Any = stack
         tokenizer.enable_padding(pad_id=_PADDING_ID, pad_token=_PADDING)
         tokenizer.enable_truncation(_CONTEXT)
-        self._tokenizer = Shared(tokenizer)
 
     @property
     def width(self) -> int:
@@ -47,15 +45,8 @@ class T5Tower(TextTower):
         return _CONTEXT
 
     @property
-    def needs_padding(self) -> bool:
-        return False
-
-    @property
     def padding_id(self) -> int:
         return _PADDING_ID
-
-    def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "b n"]:
-        return torch.tensor([e.ids for e in self._tokenizer.value.encode_batch(list(texts))])
 
     def embed(self, tokens: Int[Tensor, "b n"]) -> Float[Tensor, "b n w"]:
         return self.stack.embed_tokens(tokens)
@@ -65,8 +56,7 @@ class T5Tower(TextTower):
     ) -> tuple[Float[Tensor, "b w"], Float[Tensor, "b n w"]]:
         is_read = tokens != _PADDING_ID
         x = self.stack(inputs_embeds=embeddings, attention_mask=is_read).last_hidden_state
-        weights = is_read[..., None].to(x.dtype)
-        return (x * weights).sum(dim=1) / weights.sum(dim=1), x
+        return self.mean(x, tokens), x
 
 
 def find_t5(name: str) -> Path:

@@ -71,6 +71,26 @@ class TextTower(nn.Module):
         """
 
 
+class MeanTower(TextTower):
+    """A tower of a `tokenizers` tokenizer, whose feature is the mean over a text's tokens."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        super().__init__()
+        self._tokenizer = Shared(tokenizer)
+
+    @property
+    def needs_padding(self) -> bool:
+        return False
+
+    def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "b n"]:
+        return torch.tensor([e.ids for e in self._tokenizer.value.encode_batch(list(texts))])
+
+    def mean(self, x: Float[Tensor, "b n w"], tokens: Int[Tensor, "b n"]) -> Float[Tensor, "b w"]:
+        """Over the tokens that are no padding."""
+        is_read = (tokens != self.padding_id)[..., None].to(x.dtype)
+        return (x * is_read).sum(dim=1) / is_read.sum(dim=1)
+
+
 class OpenClipTower(TextTower):
     """The text side of an open_clip model, of any of its three layouts.
 

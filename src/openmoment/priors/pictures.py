@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray as Array
 
+from openmoment.encoders.frames import to_short_side
 from openmoment.errors import FormatError
 from openmoment.files import atomic_write
 
@@ -30,12 +31,8 @@ _NOTE = "openmoment"  # the PNG's text field
 
 def read_picture(path: Path, short_side: int | None = None) -> UInt8[Array, "h w 3"]:
     """The picture as a viewer shows it, or scaled to a shorter side. Raises FormatError."""
-    image = to_image(_read_bytes(path), str(path))
-    if short_side:
-        scale = short_side / min(image.size)
-        size = tuple(max(short_side, round(length * scale)) for length in image.size)
-        image = image.resize((size[0], size[1]))
-    return np.asarray(image)
+    picture = np.asarray(to_image(_read_bytes(path), str(path)))
+    return to_short_side(picture, short_side) if short_side else picture
 
 
 def to_image(content: bytes, where: str) -> "Image":

@@ -22,7 +22,15 @@ from openmoment.training.files import AlikeFiles, EncodedVideos
 from openmoment.training.frames import VideoFiles
 from openmoment.training.loop import Hear, train
 from openmoment.training.processes import Processes
-from openmoment.training.run import CLIPS, has_task, make_method, resolve, trainable, with_tasks
+from openmoment.training.run import (
+    CLIPS,
+    has_task,
+    made_with,
+    make_method,
+    resolve,
+    trainable,
+    with_tasks,
+)
 
 
 @dataclass(frozen=True)
@@ -103,13 +111,7 @@ def pretrain(
     data = ClipData(labels, files.load, method, queries=queries, seed=seed, advance=advance)
     split = OWN_CLASSES if clips.left_out else ALL_CLASSES
     card = TrainingCard(
-        method=plan.method,
-        widths=(method.widths.video, method.widths.text),
-        backbone=plan.encoder.name,
-        fingerprint=plan.encoder.fingerprint,
-        features_encoder=files.recipe.encoder,
-        features_fingerprint=files.recipe.fingerprint,
-        fps=files.fps,
+        **made_with(plan.method, method, plan.encoder, files),  # type: ignore[arg-type]
         dataset=CLIPS,
         subset="train",
         setting=split,

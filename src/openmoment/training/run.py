@@ -27,7 +27,7 @@ from openmoment.training.card import TrainingCard, is_finished, read_card, split
 from openmoment.training.checkpoint import CONFIG, require_same_config
 from openmoment.training.config import TrainConfig, divide_settings
 from openmoment.training.data import Advance, Pieces, TrainingData
-from openmoment.training.files import AlikeFiles
+from openmoment.training.files import AlikeFiles, EncodedVideos
 from openmoment.training.frames import VideoFiles
 from openmoment.training.initial import begin_from
 from openmoment.training.loop import Hear, train
@@ -271,13 +271,7 @@ def train_split(
         videos, files.load, method, queries=queries, seed=plan.config.seed, advance=advance
     )
     card = TrainingCard(
-        method=plan.method,
-        widths=(method.widths.video, method.widths.text),
-        backbone=plan.encoder.name,
-        fingerprint=plan.encoder.fingerprint,
-        features_encoder=files.recipe.encoder,
-        features_fingerprint=files.recipe.fingerprint,
-        fps=files.fps,
+        **made_with(plan.method, method, plan.encoder, files),  # type: ignore[arg-type]
         dataset=plan.dataset.name,
         subset=plan.dataset.train_subset,
         setting=split.setting,
@@ -301,6 +295,21 @@ def train_split(
         tensorboard=tensorboard,
         hear=hear,
     )
+
+
+def made_with(
+    name: str, method: Trained, encoder: Encoder, files: AlikeFiles | VideoFiles | EncodedVideos
+) -> dict[str, object]:
+    """What a card says of the method, its backbone, and the features that it learns from."""
+    return {
+        "method": name,
+        "widths": (method.widths.video, method.widths.text),
+        "backbone": encoder.name,
+        "fingerprint": encoder.fingerprint,
+        "features_encoder": files.recipe.encoder,
+        "features_fingerprint": files.recipe.fingerprint,
+        "fps": files.fps,
+    }
 
 
 class _Material(NamedTuple):
