@@ -19,6 +19,7 @@ from openmoment.evaluation.result import Result, read_result, write_result
 from openmoment.experiment import Advance, Checkpoints, SnippetSource, run
 from openmoment.methods import METHODS
 from openmoment.pipeline import Pipeline, load_pipeline
+from openmoment.priors import read_priors
 from openmoment.training.card import split_folder
 from openmoment.training.loop import Heard
 from openmoment.training.processes import Processes
@@ -119,11 +120,14 @@ class Ablation:
             if result.card.splits == self.protocol.splits:
                 return result
 
+        priors = read_priors(plan.priors) if plan.priors else None
+
         def load(path: Path) -> Pipeline:
             settings = {**METHODS[plan.method].RANKING, **row.asked}
-            return load_pipeline(
+            pipeline = load_pipeline(
                 plan.encoder.name, checkpoint=path, settings=settings, device=self.device
             )
+            return replace(pipeline, priors=priors)
 
         trained = Checkpoints(folder, self.protocol, load)
         first = trained(next(iter(self.protocol.parts)))

@@ -16,15 +16,16 @@ from openmoment.captions import captions_for
 from openmoment.config import to_table
 from openmoment.datasets.base import prompt_name
 from openmoment.encoders.base import Encoder, file_suffix
+from openmoment.encoders.flow import FLOW_MARK
 from openmoment.errors import FeatureError, RecipeError
 from openmoment.evaluation.protocol import ALL_CLASSES, Protocol, Run, score_split
 from openmoment.evaluation.result import Result
-from openmoment.features import IMPORTED, find_features, read_features
+from openmoment.features import FLOW_SUFFIX, IMPORTED, SUFFIX, find_features, read_features
 from openmoment.listing import by_id, find_videos
 from openmoment.methods.base import TakesTruth
-from openmoment.pipeline import Pipeline, reads_other_features
+from openmoment.pipeline import Pipeline, reads_other_features, sees_flow
 from openmoment.training.card import classes_met, read_card, split_folder
-from openmoment.types import Detections, Snippets
+from openmoment.types import Detections, Recipe, Snippets
 
 Advance = Callable[[float, float], None]
 """Hears (videos done, videos in all)."""
@@ -40,12 +41,15 @@ _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
 class FeatureFolder:
     """The feature files of an encoder; ``is_own`` are a method's, whoever made them.
 
-    Raises FeatureError where there is no such folder.
+    With ``has_flow`` each brings the features of optical flow that lie beside it: of ``flow``, or
+    of any flow that the encoder sees. Raises FeatureError where there is no such folder.
     """
 
     folder: Path
     encoder: Encoder
     is_own: bool = False
+    has_flow: bool = False
+    flow: Encoder | None = None
 
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
@@ -57,6 +61,33 @@ class FeatureFolder:
 
     def read(self, path: Path) -> Snippets:
         """Raises FeatureError when another encoder made them."""
+        snippets = self._read(path)
+        return replace(snippets, flow=self._read_flow(path)) if self.has_flow else snippets
+
+    def _read_flow(self, path: Path) -> Snippets:
+        """What moves in the same video, as the same backbone sees it."""
+        beside = path.with_name(path.name.removesuffix(SUFFIX) + FLOW_SUFFIX)
+        if not beside.is_file():
+            raise FeatureError(
+                f"{beside}: no such file. The method sees motion apart: openmoment features "
+                "extract --flow dis, into the same folder; or train it with use_flow=false."
+            )
+        flow = read_features(beside)
+        if not (self.is_own or self._is_known_flow(flow.recipe)):
+            wanted = self.flow or self.encoder
+            raise FeatureError(
+                f"{beside}: made by {flow.recipe.encoder} (fingerprint {flow.recipe.fingerprint}), "
+                f"asked for the flow of {wanted.name} ({wanted.fingerprint}). Extract it again."
+            )
+        return flow
+
+    def _is_known_flow(self, recipe: Recipe) -> bool:
+        if self.flow is None:
+            return recipe.encoder.startswith(self.encoder.name + FLOW_MARK)
+        is_same = recipe.fingerprint in (self.flow.fingerprint, IMPORTED)
+        return recipe.encoder == self.flow.name and is_same
+
+    def _read(self, path: Path) -> Snippets:
         snippets = read_features(path)
         encoder, recipe = self.encoder, snippets.recipe
         is_known = recipe.fingerprint in (encoder.fingerprint, IMPORTED)
@@ -103,8 +134,14 @@ class SnippetSource:
     @property
     def _folder(self) -> FeatureFolder:
         assert self.features
-        is_own = reads_other_features(self.pipeline.method)
-        return FeatureFolder(self.features, self.pipeline.encoder, is_own)
+        method = self.pipeline.method
+        return FeatureFolder(
+            self.features,
+            self.pipeline.encoder,
+            is_own=reads_other_features(method),
+            has_flow=sees_flow(method),
+            flow=self.pipeline.flow,
+        )
 
 
 @dataclass(frozen=True)

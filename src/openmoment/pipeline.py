@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
-from numpy import ndarray as Array
 
 from openmoment.cache import Cache, sha256
 from openmoment.captions import Captions
 from openmoment.config import to_table
 from openmoment.encoders import AUTO, Encoder, load_encoder
 from openmoment.encoders.base import Progress
+from openmoment.encoders.flow import flow_of
+from openmoment.encoders.joint import Pairing
+from openmoment.encoders.prompts import AS_IT_IS, encode_with
 from openmoment.errors import ConfigError, QueryError
 from openmoment.methods import DEFAULT, METHODS, Method, load_method
 from openmoment.methods.background import BACKGROUND
@@ -21,11 +22,9 @@ from openmoment.methods.base import Answer, Answers, Explained, Explains, HasCur
 from openmoment.postprocess import clip_to
 from openmoment.priors.examples import Example, blend, describe, embed_pictures, examples_of
 from openmoment.priors.files import Priors, read_priors
+from openmoment.priors.pairs import encode_pairs
 from openmoment.tasks import TOP, Task, best_of_each, segment
 from openmoment.types import Captioned, Detections, Origin, Queries, Recipe, Snippets
-
-AS_IT_IS = "{}"
-"""The template of a sentence that needs no words around it."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,10 @@ class Pipeline:
     """What `localize` makes of the method's answer: nothing for tal."""
     top: int = TOP
     """Moments of each sentence, for the task mr."""
+    priors: Priors | None = None
+    """What is known of queries besides their words, where a question brings no examples."""
+    flow: "Encoder | None" = None
+    """Sees motion, for methods that take it apart."""
 
     def to_task(self, task: Task | None = None, *, top: int = TOP) -> "Pipeline":
         """This pipeline, asked for a task: by default the one that its method was trained for.
@@ -71,7 +74,11 @@ class Pipeline:
                 f"This {self.method_name} reads features of another encoder, which are not made "
                 "here from video: give feature files, --features DIR."
             )
-        return encode_snippets(video, self.encoder, self.cache, fps=self.fps, progress=progress)
+        snippets = encode_snippets(video, self.encoder, self.cache, fps=self.fps, progress=progress)
+        if self.flow is None:
+            return snippets
+        moving = encode_snippets(video, self.flow, self.cache, fps=self.fps, progress=progress)
+        return replace(snippets, flow=moving)
 
     def queries(
         self, names: Sequence[str], *, examples: Mapping[str, Example] | None = None
@@ -81,7 +88,12 @@ class Pipeline:
         ``examples`` are those of `openmoment.priors.examples_of`; one whose name is no query yet
         becomes one. Raises QueryError, ConfigError for a method that cannot read examples.
         """
-        if examples and not reads_embeddings_alone(self.method):
+        pairing = method_pairing(self.method)
+        if examples is None and self.priors is not None:
+            tidy = tidy_names(names)
+            known = any(name in self.priors for name in tidy)
+            examples = examples_of(tidy, priors=self.priors) if known else None
+        if examples and not (pairing or reads_embeddings_alone(self.method)):
             raise ConfigError(
                 f"This {self.method_name} reads the words themselves, and takes no pictures and no "
                 "descriptions. Use a training-free method: --method similarity."
@@ -91,6 +103,8 @@ class Pipeline:
         asked = (*names, *(examples or ()))
         queries = encode_queries(asked, self.encoder, self.cache, templates=templates)
         queries = queries if own else replace(queries, variants=None)
+        if pairing:
+            return pair_queries(queries, pairing, self.encoder, self.cache, examples)
         return self._shown(queries, examples) if examples else queries
 
     def _shown(self, queries: Queries, examples: Mapping[str, Example]) -> Queries:
@@ -212,6 +226,11 @@ def reads_other_features(method: Method) -> bool:
     return getattr(method.config, "features", "joint") == "own"
 
 
+def sees_flow(method: Method) -> bool:
+    """Whether a method takes features of optical flow beside the others."""
+    return getattr(method.config, "sees_flow", False)
+
+
 def reads_embeddings_alone(method: Method) -> bool:
     """Whether all that a method knows of a query is its embedding."""
     reads_words = getattr(method.config, "adapt_text_encoder", False)
@@ -226,6 +245,25 @@ def trained_for(method: Method) -> Task | None:
 def method_templates(method: Method) -> tuple[str, ...]:
     """The sentences that a method reads names in; none for those that leave it to the backbone."""
     return getattr(method, "templates", ())
+
+
+def method_pairing(method: Method) -> Pairing | None:
+    """Which pairs of a picture and a sentence a method reads of each query."""
+    return getattr(method, "pairing", None)
+
+
+def pair_queries(
+    queries: Queries,
+    pairing: Pairing,
+    encoder: Encoder,
+    cache: Cache | None,
+    examples: Mapping[str, Example] | None,
+) -> Queries:
+    """The queries, with what is generated about each as a joint encoder reads it."""
+    pairs = encode_pairs(
+        queries.names, queries.embeddings, pairing, encoder, cache, examples=examples
+    )
+    return replace(queries, pairs=pairs, examples=describe(examples) if examples else None)
 
 
 def encode_snippets(
@@ -267,20 +305,6 @@ def encode_queries(
     variants = np.stack([encode_with(t, texts, encoder, cache) for t in templates], axis=1)
     vectors = variants.mean(axis=1)
     return Queries(tidy, vectors[: len(tidy)], vectors[len(tidy) :], variants[: len(tidy)])
-
-
-def encode_with(
-    template: str, texts: Sequence[str], encoder: Encoder, cache: Cache | None
-) -> Float[Array, "k d"]:
-    """Texts put into one sentence, as the encoder embeds it."""
-
-    def encode(names: Sequence[str]) -> Float[Array, "k d"]:
-        return encoder.encode_text(names, templates=(template,))
-
-    if cache is None:
-        return encode(texts)
-    told = "as it is" if template == AS_IT_IS else template
-    return cache.texts(f"{encoder.fingerprint} {told}", texts, encode)
 
 
 def tidy_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -342,7 +366,10 @@ def load_pipeline(
     check_backbone(card, encoder)
     trained = load_checkpoint(checkpoint, encoder.space).to(device).told(settings or {})
     rate = fps or card.fps or encoder.fps
-    return Pipeline(trained.adapted(encoder), trained, card.method, rate, own_cache)
+    flow = None
+    if sees_flow(trained) and not reads_other_features(trained):
+        flow = flow_of(card.flow_encoder, encoder)
+    return Pipeline(trained.adapted(encoder), trained, card.method, rate, own_cache, flow=flow)
 
 
 def find(

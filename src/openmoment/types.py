@@ -101,6 +101,25 @@ class Captioned(NamedTuple):
     embeddings: Float[Array, "c d"]
 
 
+class Proposals(NamedTuple):
+    """Where something may happen, of whatever class; scores in [0, 1].
+
+    In seconds, unless said otherwise.
+    """
+
+    segments: Float[Array, "n 2"]
+    scores: Float[Array, " n"]
+
+
+class Pairs(NamedTuple):
+    """What is generated about each query, as a joint encoder reads it (`encoders.joint`)."""
+
+    tokens: Float[Array, "n k s d"]
+    """Of the k pairs of a picture and a sentence; zeros where there is no token."""
+    points: Float[Array, "n 2 d"]
+    """The words with their sentences, and the pictures, in the joint space: of length one, or 0."""
+
+
 @dataclass(frozen=True)
 class Snippets:
     """One video's features on its time grid, before the encoder's visual projection.
@@ -117,6 +136,10 @@ class Snippets:
     """What the frames show in words, for methods that read captions."""
     motion: Float[Array, " _"] | None = None
     """Of features of optical flow: the mean speed in each snippet, in frame heights per second."""
+    flow: "Snippets | None" = None
+    """The same video's features of optical flow, for methods that see motion apart."""
+    proposals: Proposals | None = None
+    """Made elsewhere, for methods that classify proposals."""
 
     def __post_init__(self) -> None:
         if self.features.ndim != 2:
@@ -145,7 +168,8 @@ class Queries:
 
     ``background`` are embeddings of generic prompts that a query has to beat; ``variants`` those
     of each query in every sentence that a method asked for, whose mean ``embeddings`` then are;
-    ``examples`` says which sentences and pictures joined the words, for people.
+    ``examples`` says which sentences and pictures joined the words, for people; ``pairs`` are
+    these for methods that read them apart from the words.
     """
 
     names: tuple[str, ...]
@@ -153,6 +177,7 @@ class Queries:
     background: Float[Array, "m d"]
     variants: Float[Array, "k p d"] | None = None
     examples: Mapping[str, Any] | None = None
+    pairs: Pairs | None = None
 
     def __post_init__(self) -> None:
         if not self.names:

@@ -51,12 +51,17 @@ class Refine(nn.Module):
 
 
 class FeedForward(nn.Sequential):
-    """Two linear layers with a GELU between, applied to each position."""
+    """Two linear layers with a GELU between, applied to each position; to another width ``out``."""
 
-    def __init__(self, width: int, inner: int, *, dropout: float = 0.0) -> None:
+    def __init__(self, width: int, inner: int, out: int = 0, *, dropout: float = 0.0) -> None:
         super().__init__(
-            nn.Linear(width, inner), nn.GELU(), nn.Dropout(dropout), nn.Linear(inner, width)
+            nn.Linear(width, inner), nn.GELU(), nn.Dropout(dropout), nn.Linear(inner, out or width)
         )
+
+
+def unit_variance(rows: Float[Tensor, "*shape d"]) -> Float[Tensor, "*shape d"]:
+    """Of the length of a vector of ones, beside which positions are neither all nor nothing."""
+    return nn.functional.normalize(rows, dim=-1) * rows.shape[-1] ** 0.5
 
 
 def sine_positions(length: int, width: int) -> Float[Tensor, "length width"]:

@@ -7,7 +7,7 @@ that it lies in (STALE section 3.3, ConTrans section 4). NumPy; candidates stay 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -41,6 +41,20 @@ class MaskDecoding:
             raise ValueError(f"mask_thresholds must lie in [0, 1), got {self.mask_thresholds}")
         if self.nms_sigma <= 0 or self.max_out < 1:
             raise ValueError("nms_sigma and max_out must be positive")
+
+
+@runtime_checkable
+class Suppression(Protocol):
+    """What of a way to decode says what is left of candidates."""
+
+    @property
+    def nms_sigma(self) -> float: ...
+    @property
+    def nms_per_label(self) -> bool: ...
+    @property
+    def max_out(self) -> int: ...
+    @property
+    def min_score(self) -> float: ...
 
 
 class Candidates(NamedTuple):
@@ -87,7 +101,7 @@ def decode(
 
 
 def to_detections(
-    pieces: Sequence[tuple[SnippetGrid, Candidates]], names: Sequence[str], how: MaskDecoding
+    pieces: Sequence[tuple[SnippetGrid, Candidates]], names: Sequence[str], how: Suppression
 ) -> Detections:
     """The candidates of all pieces in seconds, after Soft-NMS over the whole video.
 

@@ -14,6 +14,7 @@ from openmoment.cli.console import (
     FeatureFiles,
     Json,
     Preset,
+    PriorsPath,
     Root,
     list_numbers,
     print_json,
@@ -25,10 +26,15 @@ from openmoment.cli.console import (
 if TYPE_CHECKING:
     from openmoment.training.loop import Heard
 
+_REGIONS = ("R@IoU0.5", "mIoU")
+"""What GRIZAL reports, with the label given."""
+
 
 @verb
 def ablate_verb(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="contrans, stale or unloc.")],
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD", help="contrans, stale, grizal or unloc.")
+    ],
     table: Annotated[str, typer.Option(metavar="NUMBER", help="Of the method's paper.")],
     dataset: DatasetName,
     root: Root,
@@ -54,6 +60,7 @@ def ablate_verb(
     ] = EVERY_SPLIT,
     backbone: Backbone = "auto",
     preset: Preset = None,
+    priors: PriorsPath = None,
     device: Device = "cpu",
     allow_missing: AllowMissing = False,
     as_json: Json = False,
@@ -92,11 +99,13 @@ def ablate_verb(
         given=parse_assignments(given or []),
         cache=Cache(),
         allow_missing=allow_missing,
+        priors=priors,
     )
     out.mkdir(parents=True, exist_ok=True)
     ablation = Ablation(plan, protocol, out, start_processes(device, plan.config.precision), device)
     records: list[dict[str, Any]] = []
     metrics: list[str] = []
+    reports = ("mAP@0.5", AVERAGE)
     quoted: set[str] = set()
     with progress_bar(f"{method}, table {table}") as advance:
 
@@ -108,7 +117,9 @@ def ablate_verb(
             paper = published_row(method, table, row, dataset)
             if paper:
                 quoted.add(f"{paper.dataset}, {paper.setting}")
-            ours = result.mean if result else {}
+            if paper and paper.percent.keys() >= set(_REGIONS):
+                reports = _REGIONS
+            ours = result.mean | result.label_given if result else {}
             metrics = printed_metrics(result) if result else metrics
             records.append(
                 {
@@ -122,12 +133,13 @@ def ablate_verb(
     if as_json:
         print_json({"method": method, "table": table, "dataset": dataset, "rows": records})
         return
-    header = [f"Table {table}", *metrics, "paper @0.5", "paper avg", "note"]
+    metrics += [name for name in _REGIONS if reports == _REGIONS]
+    header = [f"Table {table}", *metrics, *(f"paper {name}" for name in reports), "note"]
     lines = [
         [
             record["row"],
             *(percent(record["ours"][name]) if record["ours"] else "" for name in metrics),
-            *(str(record["paper_percent"].get(name, "")) for name in ("mAP@0.5", AVERAGE)),
+            *(str(record["paper_percent"].get(name, "")) for name in reports),
             record["note"],
         ]
         for record in records

@@ -40,6 +40,14 @@ CaptionPath = Annotated[
     Path | None,
     typer.Option(metavar="PATH", help="Captions: of features caption, or your .json, .csv."),
 ]
+PriorsPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--priors",
+        metavar="DIR",
+        help="Descriptions and pictures of the queries: openmoment priors.",
+    ),
+]
 CheckpointPath = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="A trained method: what openmoment train left."),

@@ -15,6 +15,7 @@ from openmoment.cli.console import (
     Json,
     Precision,
     Preset,
+    PriorsPath,
     Settings,
     UnseenNames,
     list_names,
@@ -128,10 +129,17 @@ def evaluate_verb(
         Path | None,
         typer.Option(metavar="DIR", help="Captions of the videos: openmoment features caption."),
     ] = None,
+    priors: PriorsPath = None,
     device: Device = "cpu",
     precision: Precision = "fp32",
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Leave out videos that are not there.")
+    ] = False,
+    regions: Annotated[
+        bool,
+        typer.Option(
+            "--label-given", help="Also R@tIoU and mIoU with the label given, as GRIZAL reports."
+        ),
     ] = False,
     text_check: Annotated[
         bool,
@@ -178,7 +186,7 @@ def evaluate_verb(
         raise ConfigError(
             "Give a prediction file to score, or --method NAME or --checkpoint DIR to run one."
         )
-    how = Asked(method, preset, set_ or [], backbone, device, precision)
+    how = Asked(method, preset, set_ or [], backbone, device, precision, priors)
     if (name := dataset or profile) and is_retrieval(name):
         of_classes = (setting != ALL_CLASSES, unseen, generalized, classes, review, diagnose)
         refuse_options(name, *of_classes)
@@ -229,7 +237,12 @@ def evaluate_verb(
         run = _run(protocol, source, trained, allow_missing)
         checks = _check_text(protocol, source, trained, run.result) if text_check else {}
     report = Report(
-        run, checks, review=review, diagnose=diagnose is not None, groups=_groups(protocol)
+        run,
+        checks,
+        review=review,
+        diagnose=diagnose is not None,
+        regions=regions,
+        groups=_groups(protocol),
     )
     if out:
         keep(run.result, run.predictions, run.truth, out)
@@ -340,17 +353,20 @@ class Asked:
     backbone: str
     device: str
     precision: str
+    priors: Path | None
 
     def load(self, checkpoint: Path | None = None) -> "Pipeline":
         """Ranking all that it proposes; of the checkpoint, where the method is trained."""
         from openmoment.methods import METHODS
         from openmoment.pipeline import load_pipeline
+        from openmoment.priors import read_priors
         from openmoment.training.card import read_card
 
         method = read_card(checkpoint).method if checkpoint else self.method
         assert method
         given = method_settings(method, self.preset, self.assignments)
-        return load_pipeline(
+        known = read_priors(self.priors) if self.priors else None
+        pipeline = load_pipeline(
             self.backbone,
             self.method,
             checkpoint=checkpoint,
@@ -358,6 +374,7 @@ class Asked:
             device=self.device,
             precision=self.precision,
         )
+        return replace(pipeline, priors=known)
 
 
 def _run(

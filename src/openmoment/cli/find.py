@@ -16,6 +16,7 @@ from openmoment.cli.console import (
     Json,
     Precision,
     Preset,
+    PriorsPath,
     Settings,
     method_settings,
     one_line,
@@ -103,12 +104,7 @@ def find_verb(
             metavar="FILE", help="Moments like this picture, under its file's name; repeatable."
         ),
     ] = None,
-    priors: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Descriptions and pictures of the queries: openmoment priors."
-        ),
-    ] = None,
+    priors: PriorsPath = None,
     backbone: Backbone = "auto",
     method: Annotated[
         str | None,

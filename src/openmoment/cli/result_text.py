@@ -17,6 +17,7 @@ from openmoment.evaluation.tables import (
     TableFormat,
     classes_table,
     comparison_table,
+    regions_table,
     render,
     splits_note,
     splits_table,
@@ -27,6 +28,7 @@ class Report:
     """Everything that is printed about one run.
 
     ``review`` is a recall, ``groups`` are class names to diagnose apart; both need a single split.
+    ``regions`` adds GRIZAL's metrics. Raises ConfigError where there is nothing to say.
     """
 
     def __init__(
@@ -36,9 +38,15 @@ class Report:
         *,
         review: float | None = None,
         diagnose: bool = False,
+        regions: bool = False,
         groups: Mapping[str, Collection[str]] | None = None,
     ) -> None:
-        self.run, self.checks = run, checks
+        self.run, self.checks, self.regions = run, checks, regions
+        if regions and not run.result.label_given:
+            raise ConfigError(
+                "--label-given needs a score for every class and snippet: --method or --checkpoint "
+                "of one that has them."
+            )
         self.oracle = _oracle(run) if run.result.card.dataset == "activitynet" else None
         self.review: Review | None = None
         self.diagnosis: Diagnosis | None = None
@@ -84,6 +92,9 @@ class Report:
         published = published_beside(result.card.dataset, result.card.setting)
         if len(rows) > 1 or published:
             typer.echo("\n" + render(*comparison_table(rows, published), form))
+        if self.regions:
+            told = "With the label given: the region above one half, and all that is annotated."
+            typer.echo(f"\n{told}\n\n" + render(*regions_table(rows, result.card), form))
         if self.checks:
             typer.echo("\n" + "\n".join(_drops(result, self.checks)))
         for part in (self.review, self.diagnosis):

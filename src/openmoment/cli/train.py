@@ -13,6 +13,7 @@ from openmoment.cli.console import (
     Backbone,
     DatasetName,
     Preset,
+    PriorsPath,
     Root,
     UnseenNames,
     list_names,
@@ -74,6 +75,7 @@ def train_verb(
         Path | None,
         typer.Option(metavar="DIR", help="A checkpoint to begin with: openmoment pretrain."),
     ] = None,
+    priors: PriorsPath = None,
     device: TrainingDevice = "cpu",
     resume: Resume = False,
     tensorboard: TensorBoard = False,
@@ -120,6 +122,7 @@ def train_verb(
         cache=Cache(),
         allow_missing=allow_missing,
         init=init,
+        priors=priors,
     )
     processes = start_processes(device, plan.config.precision)
     if tensorboard:
@@ -149,7 +152,7 @@ def train_verb(
         named = encoder.name if backbone == "auto" else backbone
         options = {"checkpoint": out, "dataset": dataset, "root": root}
         shown = {"videos": videos} if videos else {"features": features}
-        options |= shown | {"backbone": named}
+        options |= shown | {"backbone": named} | ({"priors": priors} if priors else {})
         if not isinstance(data, RetrievalDataset):
             options["exclude"] = exclude
             options |= {"unseen": unseen} if unseen else {"setting": setting}

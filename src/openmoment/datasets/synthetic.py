@@ -57,6 +57,7 @@ class World:
     distractors: float = 1.0  # for each instance, on average
     distraction: float = 1.0  # strength of a distractor
     noise: float = 4.0
+    motion: float = 1.5  # in the second stream, at the boundaries of instances
 
     def __post_init__(self) -> None:
         if not 0 <= self.rotation <= 1:
@@ -118,6 +119,8 @@ class Directions(NamedTuple):
     """What each class looks like."""
     action: Float[Array, "3 d"]
     """Orthonormal: that something happens, and the cosine and sine of how far it has got."""
+    motion: Float[Array, "3 d"]
+    """Orthonormal, in the second stream: something begins, goes on, ends."""
     scenes: Float[Array, "s d"]
 
 
@@ -182,6 +185,31 @@ class SyntheticWorld:
         for part in self._parts(annotations, grid, rng):
             features += part
         return Film(annotations, _unit(features).astype(np.float32), grid)
+
+    def make_flow(self, film: Film, video: Video) -> Float[Array, "t d"]:
+        """What moves in the video, which says where instances begin and end, and nothing of what.
+
+        Now and then something begins or ends that is no instance.
+        """
+        world, grid = self.settings, film.grid
+        rng = generator(self.seed, f"{video.id}/flow")
+        starts_s, ends_s = (
+            np.concatenate([times_s, rng.uniform(0, grid.end_s, rng.poisson(len(times_s) / 2))])
+            for times_s in film.annotations.segments.T
+        )
+        inside = visibility(film.annotations.segments, grid, world.ramp_s).sum(axis=0)
+        tracks = np.stack([_bumps(starts_s, grid), 0.3 * inside, _bumps(ends_s, grid)], axis=1)
+        tracks = world.motion * tracks + world.bustle * _noise(len(grid), 3, rng)
+        rows = tracks @ self.directions.motion
+        rows += world.noise * _noise(len(grid), rows.shape[1], rng)
+        return _unit(rows).astype(np.float32)
+
+    def draw_views(self, label: int, number: int) -> Float[Array, "n d"]:
+        """What pictures of a class show: its looks, each unlike the others and unlike any video."""
+        looks = self.directions.classes[label]
+        rng = generator(self.seed, f"{self.names[label]}/views")
+        others = _unit(rng.standard_normal((number, len(looks))))
+        return _unit(looks + self.settings.variation * others).astype(np.float32)
 
     def annotate(self, video: Video, rng: np.random.Generator) -> Annotations:
         """Instances in the order of time, none over another, in milliseconds as files have them."""
@@ -261,9 +289,9 @@ def _directions(texts: Float[Array, "k d"], rotation: float, seed: int) -> Direc
     turned = rotation_matrix(width, rotation, rng)
     meanings = _unit(texts - texts.mean(axis=0))
     action, _ = np.linalg.qr(rng.standard_normal((width, 3)))
-    return Directions(
-        meanings @ turned.T, action.T, _unit(rng.standard_normal((_NUM_SCENES, width)))
-    )
+    scenes = _unit(rng.standard_normal((_NUM_SCENES, width)))
+    motion, _ = np.linalg.qr(rng.standard_normal((width, 3)))
+    return Directions(meanings @ turned.T, action.T, motion.T, scenes)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -332,6 +360,12 @@ def _action(
         world.phase * np.sin(angles),
     )
     return np.stack([(shown * track).sum(axis=0) for track in tracks], axis=1)
+
+
+def _bumps(times_s: Float[Array, " _"], grid: SnippetGrid) -> Float[Array, " t"]:
+    """One at each of the times, and little a second away."""
+    away_s = np.abs(grid.centres_s - times_s[:, None]).min(axis=0, initial=np.inf)
+    return np.exp(-np.square(2 * away_s))
 
 
 def _blend(classes: Float[Array, "k d"], rng: np.random.Generator) -> Float[Array, " d"]:

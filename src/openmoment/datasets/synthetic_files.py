@@ -24,13 +24,13 @@ from openmoment.datasets.synthetic_sentences import SentenceWorld
 from openmoment.datasets.synthetic_steps import StepWorld
 from openmoment.datasets.thumos14 import THUMOS14
 from openmoment.errors import FormatError
-from openmoment.features import SUFFIX, write_features
+from openmoment.features import FLOW_SUFFIX, SUFFIX, write_features
 from openmoment.files import write_text
 from openmoment.reading import get, read_json
 from openmoment.types import Recipe, Snippets
 
 ANNOTATIONS = "annotations.json"
-FEATURES = "features"
+FEATURES, PRIORS = "features", "priors"
 NOTE = "Made up: there is no video. No number from it says how good a method is on real video."
 
 Advance = Callable[[float, float], None]
@@ -129,13 +129,14 @@ def write_world(
     recipe: Recipe,
     *,
     num_videos: Mapping[str, int],
+    flow: Recipe | None = None,
     advance: Advance | None = None,
 ) -> None:
     """Write ``num_videos`` of each subset below ``folder``: features first, annotations last.
 
-    So the annotations of an older world go first, and those that are there belong to the features
-    beside them. Raises FormatError when the folder holds annotations that were not made up, or
-    cannot be written to.
+    With a recipe of ``flow`` each video has a second stream, of what moves. The annotations of an
+    older world go first, so that those that are there belong to the features beside them. Raises
+    FormatError when the folder holds annotations that were not made up, or cannot be written to.
     """
     path, features = folder / ANNOTATIONS, folder / FEATURES
     if path.exists() and not is_made_up(read_json(path)):
@@ -151,6 +152,9 @@ def write_world(
         for video in listed:
             film = world.make(video)
             _write(film, features / f"{video.id}{SUFFIX}", recipe)
+            if flow:
+                moving = film._replace(features=world.make_flow(film, video))
+                _write(moving, features / f"{video.id}{FLOW_SUFFIX}", flow)
             truth = film.annotations
             told = {"subset": subset, "duration": truth.duration_s}
             database[video.id] = told | world.entry(video, truth)

@@ -43,6 +43,8 @@ _CORNERS = {
     "B": (0, 0, 255),
     "M": (255, 0, 255),
 }
+FLOW_MARK = "+flow-"
+"""In the name of an encoder, between the backbone and how the flow is computed."""
 _VERSION = "v1"  # of this way from frames to features; part of every fingerprint
 
 
@@ -74,7 +76,7 @@ class FlowEncoder:
         self.encoder = encoder
         self.flow = load_flow(flow) if isinstance(flow, str) else flow
         self.full_colour_speed = float(full_colour_speed)
-        self.name = f"{encoder.name}+flow-{self.flow.name}"
+        self.name = f"{encoder.name}{FLOW_MARK}{self.flow.name}"
         self.note = "motion alone, drawn in colours, for methods that take a second stream"
         self.fps = encoder.fps
 
@@ -140,6 +142,14 @@ class FlowEncoder:
 
 class _OnePictureError(ValueError):
     """There is nothing to compare the only frame with."""
+
+
+def flow_of(name: str, encoder: Encoder) -> FlowEncoder:
+    """The flow encoder of that name, made of the backbone that its name begins with.
+
+    Raises UnknownNameError for a flow that is not known.
+    """
+    return FlowEncoder(encoder, name.removeprefix(encoder.name + FLOW_MARK))
 
 
 def flow_frames(

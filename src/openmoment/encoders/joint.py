@@ -11,7 +11,7 @@ Axes: s tokens of a pair, k pairs, d joint width, h height, w width.
 from collections.abc import Sequence
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -34,6 +34,20 @@ _DECLARED = {
     "bart": "BART's weights (facebook/bart-base) and a loader for them",
 }
 _VERSION = "v1"  # of this way from pairs to tokens; part of every fingerprint
+
+
+class Pairing(NamedTuple):
+    """Which pairs of a picture and a sentence a method reads of each label."""
+
+    joint: str = CLIP
+    """The joint encoder: `KINDS`."""
+    k: int = 4
+    """Pairs of a label."""
+    text_tokens: int = TEXT_TOKENS
+    has_images: bool = True
+    """Else pictures are left out, where there are some."""
+    has_texts: bool = True
+    """Else every sentence is the bare label."""
 
 
 @runtime_checkable

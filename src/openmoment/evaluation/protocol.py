@@ -16,6 +16,7 @@ from openmoment.datasets.names import published_splits
 from openmoment.datasets.splits import NUM_SPLITS, Rule, Split, ZeroShot, zero_shot
 from openmoment.errors import ConfigError, FormatError
 from openmoment.evaluation.detection import PROFILES, evaluate_detection
+from openmoment.evaluation.regions import label_given
 from openmoment.evaluation.result import Card, Result, SplitScore, made_here
 from openmoment.types import Annotations, Detections
 
@@ -125,7 +126,8 @@ def score_split(
         if not truth:
             raise FormatError("No video of the ground truth has predictions.")
     scores = evaluate_detection(predictions, truth, tious=tious)
-    return SplitScore.of(name, scores, truth, predictions)
+    regions = label_given(predictions, truth, tious)
+    return SplitScore.of(name, scores, truth, predictions, regions)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,8 @@ _MAIN_TABLES = {
 }
 
 
+_REGION_TABLES = ("Table 1", "Table 2")
+
 _COPIES = ("CLIP ViT-B/16 w/ detector",)
 """Rows that repeat another paper's numbers under another name: here those of B-I."""
 
@@ -75,6 +77,16 @@ def published_results() -> tuple[Published, ...]:
     """All rows that ship with the package, also of ablations."""
     path = resources.files("openmoment") / "data" / "published.json"
     return tuple(Published(**row) for row in json.loads(path.read_text(encoding="utf-8")))
+
+
+def published_regions(dataset: str, setting: str) -> tuple[Published, ...]:
+    """GRIZAL's rows for a dataset and setting, with the label given."""
+    return tuple(
+        row
+        for row in published_results()
+        if (row.paper, row.dataset, row.setting) == ("GRIZAL", dataset, setting)
+        and row.table in _REGION_TABLES
+    )
 
 
 def published_beside(dataset: str, setting: str) -> tuple[Published, ...]:

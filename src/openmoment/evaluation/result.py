@@ -101,6 +101,8 @@ class SplitScore:
     num_instances: tuple[int, ...]
     num_videos: int
     num_predictions: int
+    label_given: Mapping[str, float] = field(default_factory=dict[str, float])
+    """R@tIoU and mIoU with the label given (`evaluation.regions`), where there are scores."""
 
     @classmethod
     def of(
@@ -109,6 +111,7 @@ class SplitScore:
         scores: DetectionResult,
         truth: Mapping[str, Annotations],
         predictions: Mapping[str, Detections],
+        label_given: Mapping[str, float],
     ) -> "SplitScore":
         """From an evaluation and what went into it."""
         return cls(
@@ -118,6 +121,7 @@ class SplitScore:
             tuple(int(n) for n in scores.num_instances),
             len(truth),
             sum(len(found) for found in predictions.values()),
+            label_given,
         )
 
 
@@ -152,6 +156,16 @@ class Result:
             for name, values in self.metrics.items()
         }
 
+    @property
+    def label_given(self) -> dict[str, float]:
+        """The mean over the splits of each metric with the label given; empty without any."""
+        names = self.splits[0].label_given
+        return {
+            name: float(np.mean([split.label_given[name] for split in self.splits]))
+            for name in names
+            if all(name in split.label_given for split in self.splits)
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
         return {
@@ -164,6 +178,7 @@ class Result:
                     "name": split.name,
                     "num_videos": split.num_videos,
                     "num_predictions": split.num_predictions,
+                    "label_given": dict(split.label_given),
                     "classes": {
                         name: {"num_instances": count, "ap": ap.tolist()}
                         for name, count, ap in zip(
@@ -208,6 +223,7 @@ def _read_split(split: dict[str, Any]) -> SplitScore:
         tuple(entry["num_instances"] for entry in classes.values()),
         split["num_videos"],
         split["num_predictions"],
+        split.get("label_given", {}),
     )
 
 

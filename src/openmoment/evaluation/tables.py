@@ -5,11 +5,12 @@ import io
 from collections.abc import Sequence
 from typing import Literal
 
-from openmoment.evaluation.published import Published
-from openmoment.evaluation.result import Result
+from openmoment.evaluation.published import Published, published_regions
+from openmoment.evaluation.result import Card, Result
 
 TableFormat = Literal["text", "markdown", "latex", "csv"]
 _MANY = 8
+_REGIONS = ("R@IoU0.5", "R@IoU0.75", "R@IoU0.95", "mIoU")
 _OF_MANY = ("mAP@0.5", "mAP@0.75", "mAP@0.95")
 _STYLES = {"text": "plain", "markdown": "github", "latex": "latex_booktabs"}
 
@@ -86,6 +87,22 @@ def comparison_table(
         cells = [f"{row.percent[m]:.1f}" if m in row.percent else "" for m in metrics]
         rows.append([f"{row.paper}, {row.table}", row.method, "", "", *cells, row.note])
     return header, rows
+
+
+def regions_table(
+    results: Sequence[tuple[str, Result]], card: Card
+) -> tuple[list[str], list[list[str]]]:
+    """One row per result with the label given, then GRIZAL's for the same dataset and setting."""
+    known = [(name, result) for name, result in results if result.label_given]
+    metrics = [n for n in known[0][1].label_given if len(card.tious) <= _MANY or n in _REGIONS]
+    rows = [
+        [name, result.card.method, *(percent(result.label_given[m]) for m in metrics)]
+        for name, result in known
+    ]
+    for row in published_regions(card.dataset, card.setting):
+        cells = [f"{row.percent[m]:.1f}" if m in row.percent else "" for m in metrics]
+        rows.append([f"{row.paper}, {row.table}", row.method, *cells])
+    return ["result", "method", *metrics], rows
 
 
 def splits_note(result: Result) -> str:

@@ -21,6 +21,7 @@ from openmoment.blocks.mask_decoder import MaskDecoding, to_detections
 from openmoment.blocks.time_axis import Kind, TimeAxis, resample
 from openmoment.config import from_table, to_table
 from openmoment.encoders.base import Encoder, Space
+from openmoment.encoders.joint import Pairing
 from openmoment.errors import ConfigError, FeatureError
 from openmoment.methods.base import Answer
 from openmoment.types import Detections, Queries, SnippetGrid, Snippets
@@ -58,6 +59,11 @@ class TrainedConfig:
     @property
     def sees_frames(self) -> bool:
         """Whether it learns from frames, through an image tower of its own."""
+        return False
+
+    @property
+    def sees_flow(self) -> bool:
+        """Whether it takes features of optical flow beside the others."""
         return False
 
 
@@ -130,6 +136,15 @@ class Trained(nn.Module):
         return self.templates_of(self.config)
 
     @classmethod
+    def pairing_of(cls, config: Any) -> Pairing | None:
+        """Which pairs of a picture and a sentence it reads of each text; None: it reads none."""
+        return None
+
+    @property
+    def pairing(self) -> Pairing | None:
+        return self.pairing_of(self.config)
+
+    @classmethod
     def prepare(cls, config: Any, names: Sequence[str]) -> Any:
         """The settings, with what they have to know of the classes to be trained on: nothing."""
         return config
@@ -172,6 +187,10 @@ class Trained(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         return self.loss(batch)
+
+    def piece(self, snippets: Snippets, grid: SnippetGrid) -> Float[Array, "t d_in"]:
+        """A piece of a video as the network takes it. Raises FeatureError for another width."""
+        return self.to_features(resample(snippets.features, snippets.grid, grid))
 
     def to_features(self, rows: Float[Array, "t d_in"]) -> Float[Array, "t d"]:
         """Stored features as the network takes them. Raises FeatureError for another width."""
@@ -216,8 +235,7 @@ class Trained(nn.Module):
         curves = np.zeros((len(queries), len(snippets)))
         for start in range(0, len(grids), _AT_ONCE):
             part = grids[start : start + _AT_ONCE]
-            rows = [resample(snippets.features, snippets.grid, grid) for grid in part]
-            features = self._tensor(np.stack([self.to_features(r) for r in rows]))
+            features = self._tensor(np.stack([self.piece(snippets, grid) for grid in part]))
             pieces = zip(part, self.candidates(features, words), strict=True)
             for grid, (scores, candidates) in pieces:
                 found.append((grid, candidates))

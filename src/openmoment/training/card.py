@@ -45,6 +45,11 @@ class TrainingCard:
     excluded: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     """Training videos without features, left out."""
+    flow_encoder: str = ""
+    """What made the features of optical flow, where the method sees them."""
+    flow_fingerprint: str = ""
+    priors: str = ""
+    """The folder of generated sentences and pictures that it read."""
     num_sentences: int = 0
     """Of moment retrieval, which has no classes."""
     init: str = ""

@@ -20,10 +20,11 @@ class TrainConfig:
     weight_decay: float = 0.0
     momentum: float = 0.9  # of sgd
     clip: float = 0.0  # the gradient's largest norm; 0: any
-    schedule: Literal["constant", "step", "cosine"] = "constant"
+    schedule: Literal["constant", "step", "cosine", "linear"] = "constant"
     step_epochs: int = 10  # of schedule=step: after so many epochs …
     step_factor: float = 0.3  # … the learning rate is multiplied by this
-    warmup_steps: int = 0  # over which the learning rate rises from 0
+    warmup_steps: int = 0  # over which the learning rate rises from 0 …
+    warmup_share: float = 0.0  # … and, as a share of all steps, the longer of the two
     augment: Literal["none", "crop-flip", "full"] = "crop-flip"  # of frames; features have none
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     seed: int = 0
@@ -37,13 +38,19 @@ class TrainConfig:
         for name in ("weight_decay", "momentum", "clip", "step_factor", "warmup_steps", "seed"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if not 0 <= self.warmup_share < 1:
+            raise ValueError(f"warmup_share must lie in [0, 1), got {self.warmup_share}")
 
     def rate(self, step: int, *, epoch_steps: int, num_steps: int) -> float:
         """The learning rate of a step, counted from 0; it depends on nothing that went before."""
-        warm = min(1.0, (step + 1) / (self.warmup_steps + 1))
+        warmup_steps = max(self.warmup_steps, int(self.warmup_share * num_steps))
+        warm = min(1.0, (step + 1) / (warmup_steps + 1))
         match self.schedule:
             case "step":
                 share = self.step_factor ** (step // epoch_steps // self.step_epochs)
+            case "linear":  # falls to 0 from the end of the warm-up on
+                left = num_steps - step
+                share = left / (num_steps - warmup_steps) if step > warmup_steps else 1.0
             case "cosine":
                 share = 0.5 + 0.5 * math.cos(math.pi * step / num_steps)
             case _:

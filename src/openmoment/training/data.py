@@ -22,7 +22,6 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from openmoment.blocks.batch import Batch, Instances, instances_on
-from openmoment.blocks.time_axis import resample
 from openmoment.errors import FeatureError, TrainingError
 from openmoment.methods.trained import Trained
 from openmoment.training.frames import Film
@@ -171,8 +170,7 @@ class Pieces(ABC):
         return np.random.default_rng([self._seed, epoch, zlib.crc32(video.encode()), *use])
 
     def _resampled(self, snippets: Snippets, grid: SnippetGrid) -> Cut:
-        rows = resample(snippets.features, snippets.grid, grid)
-        return Cut(self._method.to_features(rows), grid)
+        return Cut(self._method.piece(snippets, grid), grid)
 
 
 class TrainingData(Pieces):

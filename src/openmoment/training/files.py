@@ -24,7 +24,7 @@ class AlikeFiles:
         self.folder = folder.folder
         self._folder = folder
         self._paths = folder.paths() if paths is None else paths
-        self._first: tuple[Path, Recipe] | None = None
+        self._first: dict[bool, tuple[Path, Recipe]] = {}
         self._rates: set[float] = set()
 
     def __contains__(self, video: str) -> bool:
@@ -33,21 +33,29 @@ class AlikeFiles:
     def load(self, video: str) -> Snippets:
         path = self._paths[video]
         snippets = self._folder.read(path)
-        recipe = snippets.recipe
-        first_path, first = self._first = self._first or (path, recipe)
+        self._require_alike(path, snippets.recipe)
+        if snippets.flow:
+            self._require_alike(path, snippets.flow.recipe, of_flow=True)
+        self._rates.add(snippets.recipe.fps)
+        return snippets
+
+    def _require_alike(self, path: Path, recipe: Recipe, *, of_flow: bool = False) -> None:
+        first_path, first = self._first.setdefault(of_flow, (path, recipe))
         if (recipe.encoder, recipe.fingerprint) != (first.encoder, first.fingerprint):
             raise FeatureError(
                 f"{first_path} and {path} are features of {first.encoder} ({first.fingerprint}) "
                 f"and of {recipe.encoder} ({recipe.fingerprint}). Extract all with one."
             )
-        self._rates.add(recipe.fps)
-        return snippets
 
     @property
     def recipe(self) -> Recipe:
         """Of the first file that was loaded."""
-        assert self._first
-        return self._first[1]
+        return self._first[False][1]
+
+    @property
+    def flow_recipe(self) -> Recipe | None:
+        """Of the flow beside it, where that is seen."""
+        return self._first[True][1] if True in self._first else None
 
     @property
     def fps(self) -> float | None:

@@ -22,7 +22,8 @@ from openmoment.evaluation.protocol import ALL_CLASSES, OWN_CLASSES
 from openmoment.experiment import FeatureFolder
 from openmoment.methods import METHODS, preset_settings, presets, training_settings
 from openmoment.methods.trained import Trained, Widths
-from openmoment.pipeline import encode_queries
+from openmoment.pipeline import encode_queries, pair_queries
+from openmoment.priors import examples_of, read_priors
 from openmoment.training.card import TrainingCard, is_finished, read_card, split_folder
 from openmoment.training.checkpoint import CONFIG, require_same_config
 from openmoment.training.config import TrainConfig, divide_settings
@@ -109,6 +110,8 @@ class Plan:
     """For methods that learn from frames."""
     init: Path | None = None
     """A checkpoint whose weights it begins with."""
+    priors: Path | None = None
+    """Generated sentences and pictures, for methods that read them."""
 
 
 def make_plan(
@@ -123,18 +126,34 @@ def make_plan(
     cache: Cache | None = None,
     allow_missing: bool = False,
     init: Path | None = None,
+    priors: Path | None = None,
 ) -> Plan:
     """With the settings of a preset, and over them those given, of the method or of training.
 
     A method that can be made for sentences is, where the dataset has them. Raises
-    UnknownNameError, ConfigError, also for a method that is not made for the dataset.
+    UnknownNameError, ConfigError, also for a method that is not made for the dataset, and for
+    ``priors`` of a method that reads none.
     """
     cls = trainable(method)
     own, config = resolve(method, dataset.name, preset, given)
     if isinstance(dataset, RetrievalDataset) and has_task(cls):
         own = {_TASK: _RETRIEVAL, **own}
     _require_task(method, own, dataset)
-    return Plan(method, own, config, dataset, features, encoder, cache, allow_missing, videos, init)
+    if priors and cls.pairing_of(from_table(cls.Config, own, where=f"method {method}")) is None:
+        raise ConfigError(f"{method} reads no priors: leave --priors out.")
+    return Plan(
+        method,
+        own,
+        config,
+        dataset,
+        features,
+        encoder,
+        cache=cache,
+        allow_missing=allow_missing,
+        videos=videos,
+        init=init,
+        priors=priors,
+    )
 
 
 def resolve(
@@ -262,8 +281,7 @@ def train_split(
     missing = tuple(sorted(annotated.keys() - videos.keys()))
     _require_files(videos, missing, plan, files)
     made = _material(plan.dataset, split, videos)
-    templates = cls.templates_of(settings)
-    queries = encode_queries(made.texts, plan.encoder, plan.cache, templates=templates)
+    queries = _queries(cls, settings, made.texts, plan)
     settings = cls.prepare(settings, split.prompts)
     first = files.load(next(iter(videos)))
     method = make_method(cls, settings, plan.encoder.space, first, queries, seed=plan.config.seed)
@@ -282,6 +300,7 @@ def train_split(
         excluded=() if isinstance(plan.dataset, RetrievalDataset) else plan.dataset.excluded,
         missing=missing,
         num_sentences=made.num_sentences,
+        priors=str(plan.priors or ""),
     )
     if plan.init:
         card = begin_from(plan.init, method, card, tell)
@@ -301,7 +320,10 @@ def made_with(
     name: str, method: Trained, encoder: Encoder, files: AlikeFiles | VideoFiles | EncodedVideos
 ) -> dict[str, object]:
     """What a card says of the method, its backbone, and the features that it learns from."""
+    flow = files.flow_recipe if isinstance(files, AlikeFiles) else None
     return {
+        "flow_encoder": flow.encoder if flow else "",
+        "flow_fingerprint": flow.fingerprint if flow else "",
         "method": name,
         "widths": (method.widths.video, method.widths.text),
         "backbone": encoder.name,
@@ -310,6 +332,17 @@ def made_with(
         "features_fingerprint": files.recipe.fingerprint,
         "fps": files.fps,
     }
+
+
+def _queries(cls: type[Trained], settings: Any, texts: list[str], plan: Plan) -> Queries:
+    """The texts as the method reads them."""
+    templates = cls.templates_of(settings)
+    queries = encode_queries(texts, plan.encoder, plan.cache, templates=templates)
+    pairing = cls.pairing_of(settings)
+    if pairing is None:
+        return queries
+    examples = examples_of(queries.names, priors=read_priors(plan.priors)) if plan.priors else None
+    return pair_queries(queries, pairing, plan.encoder, plan.cache, examples)
 
 
 class _Material(NamedTuple):
@@ -368,7 +401,13 @@ def _files(plan: Plan, settings: Any) -> AlikeFiles | VideoFiles:
         return VideoFiles(plan.videos, plan.encoder, plan.config.augment)
     if plan.features is None:
         raise ConfigError(f"This {plan.method} learns from features: give these, --features DIR.")
-    return AlikeFiles(FeatureFolder(plan.features, plan.encoder, settings.features == "own"))
+    folder = FeatureFolder(
+        plan.features,
+        plan.encoder,
+        is_own=settings.features == "own",
+        has_flow=settings.sees_flow,
+    )
+    return AlikeFiles(folder)
 
 
 def make_method(
