@@ -32,6 +32,7 @@ CONFIGS = {"clip": CLIP, "coca": COCA, "siglip": SIGLIP}
 BACKBONES = ("embedded", *CONFIGS)
 LONG = "a man walks to the fridge and opens it " * 4
 TEXTS = ("pole vault", LONG, "x", "pole vault")
+DONE = ("opens the fridge", "pours milk")
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -98,6 +99,26 @@ def test_all_tokens_are_the_towers_and_the_last_stays(
         assert is_text.tolist() == [i < len(expected) for i in range(len(is_text))]
         np.testing.assert_allclose(row[is_text].numpy(), expected, atol=2e-5)
         assert not row[~is_text].any()
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_turn_is_what_later_words_say_less_what_earlier_ones_do(
+    encoders: dict, name: str
+) -> None:
+    space = encoders[name].space
+    reader = TextReader(space, tokens="all")
+    tokens, mask = reader(TEXTS)
+    for row, is_text, turn in zip(tokens, mask, reader.turns(tokens, mask), strict=True):
+        points = space.tower_to_joint(row[is_text])
+        expected = sum((2 * i / (len(points) - 1) - 1) * point for i, point in enumerate(points))
+        torch.testing.assert_close(turn, expected / expected.norm(), atol=1e-5, rtol=1e-4)
+
+
+def test_a_turn_leads_from_what_is_said_first_to_what_is_said_last(embedded) -> None:
+    reader = TextReader(embedded.space, tokens="all", max_tokens=32)
+    turns = reader.turns(*reader([f"a person {DONE[i]}, then {DONE[1 - i]}" for i in (0, 1)]))
+    points = embedded.space.project_text(embedded.encode_text(DONE, templates=("{}",)))
+    assert np.sign(turns.numpy() @ points.T).tolist() == [[-1, 1], [1, -1]]
 
 
 @pytest.mark.parametrize("tokens", ["one", "all"])

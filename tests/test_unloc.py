@@ -80,8 +80,8 @@ def literal_output(method: UnLoc, features: np.ndarray, text: np.ndarray):
     size = math.sqrt(DIM)
     v = np.stack([literal.unit(row) * size for row in features]) @ w["enter_video.weight"].T
     if c.similarity_cue:
-        alike = np.array([10 * literal.unit(text) @ literal.unit(row) for row in features])
-        v = v + np.stack([alike, alike - alike.mean()], axis=1) @ w["cue.weight"].T
+        alike = np.array([likeness(row, text, w, c.learned_cues) for row in features])
+        v = v + np.concatenate([alike, alike - alike.mean(axis=0)], axis=1) @ w["cue.weight"].T
     token = literal.unit(text) * size @ w["enter_text.weight"].T
     x = np.concatenate([v, token[None]]) + positions(len(v) + 1, c.width)
     for i in range(c.layers):
@@ -102,6 +102,20 @@ def literal_output(method: UnLoc, features: np.ndarray, text: np.ndarray):
     return logits, reaches
 
 
+def likeness(row: np.ndarray, text: np.ndarray, w, ways: int) -> list[float]:
+    """As the joint space says, and in each way that was learned."""
+    row, text = literal.unit(row), literal.unit(text)
+    found = [10 * row @ text]
+    for way in range(ways):
+        some = slice(64 * way, 64 * (way + 1))
+        seen, read = (
+            literal.unit(literal.linear(x[None], part(w, f"likeness.{side}"))[0, some])
+            for x, side in ((row, "of_frames"), (text, "of_texts"))
+        )
+        found.append(10 * seen @ read)
+    return found
+
+
 def head(x: np.ndarray, w, config) -> np.ndarray:
     for i in range(config.head_convs):
         x = np.maximum(
@@ -110,7 +124,7 @@ def head(x: np.ndarray, w, config) -> np.ndarray:
     return literal.linear(x, part(w, "last"))
 
 
-@pytest.mark.parametrize("settings", [{}, PLAIN])
+@pytest.mark.parametrize("settings", [{}, PLAIN, {"learned_cues": 2}])
 def test_the_network_is_what_the_equations_say(settings: dict) -> None:
     method = make(levels=3, **settings)
     torch.nn.init.uniform_(method.level_scales, 0.5, 2)
@@ -213,9 +227,9 @@ def test_prompts_are_the_28_of_clips_release() -> None:
 
 # invariants ----------------------------------------------------------------------------------
 
-KINDS = [{}, {"pyramid": "fpn"}, {"pyramid": "none"}, {"fusion": "late"}, {"task": "as"},
-         {"per_class_displacement": False}, {"task": "as", "fusion": "late"}, {"fusion": "none"},
-         {"pyramid": "fpn", "fusion": "late"}]  # fmt: skip
+KINDS = [{}, {"learned_cues": 2}, {"pyramid": "fpn"}, {"pyramid": "none"}, {"fusion": "late"},
+         {"task": "as"}, {"per_class_displacement": False}, {"task": "as", "fusion": "late"},
+         {"fusion": "none"}, {"pyramid": "fpn", "fusion": "late"}]  # fmt: skip
 
 
 @pytest.mark.parametrize("settings", KINDS)
@@ -270,7 +284,12 @@ def test_no_parameter_knows_how_many_classes_there_are() -> None:
 
 def test_only_classes_with_a_weight_are_known_without_texts() -> None:
     method, (features, texts) = make(fusion="none"), random_input()
-    assert outputs(method, features, texts).logits[0].shape == (2, 4, 11)
+    every = outputs(method, features, texts).logits[0]
+    assert every.shape == (2, 4, 11)
+    with torch.no_grad():
+        some = method.read_texts(WORDS[1:3], texts[1:3])
+        found = method.predict(method.read_frames(features), some).logits[0]
+    torch.testing.assert_close(found, every[:, 1:3])
     with pytest.raises(ConfigError, match="not 'pole vault'"):
         method.read_texts(("pole vault",), texts[:1])
 
@@ -316,6 +335,7 @@ GRAPH = {
     "layers": (3, {"fusion.layers.2"}),
     "inner": (32, {"fusion"}),
     "similarity_cue": (False, {"cue"}),
+    "learned_cues": (2, {"cue", "likeness"}),
     "features": ("own", {"enter_video"}),
     "task": ("as", {"pyramid", "displacement", "norm", "level_scales", "level_shifts",
                     "relevance"}),
@@ -402,7 +422,9 @@ def test_every_parameter_gets_a_gradient(settings: dict) -> None:
     ("settings", "message"),
     [({"heads": 5}, "multiple of heads"), ({"layers": 0}, "1 or more"),
      ({"pyramid": "fpn", "levels": 4}, "last layers"), ({"fusion": "none", "task": "mr"}, "tal"),
-     ({"features": "own"}, "similarity_cue=false"), ({"range_bounds": "3,4"}, "growing")],
+     ({"features": "own"}, "similarity_cue=false"),
+     ({"learned_cues": 1, "similarity_cue": False}, "need similarity_cue"),
+     ({"range_bounds": "3,4"}, "growing")],
 )  # fmt: skip
 def test_settings_that_make_no_sense(settings: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -57,6 +57,28 @@ class Fusion(nn.Module):
         return found
 
 
+class Likeness(nn.Module):
+    """How alike frames and texts are in several ways that are learned, each about one large.
+
+    All begin as what the joint space says: random projections, the same of frames and texts.
+    """
+
+    def __init__(self, joint: int, ways: int, *, size: int = 64) -> None:
+        super().__init__()
+        self.ways = ways
+        self.of_frames = nn.Linear(joint, ways * size)
+        self.of_texts = nn.Linear(joint, ways * size)
+        nn.init.zeros_(self.of_frames.bias)
+        self.of_texts.load_state_dict(self.of_frames.state_dict())
+
+    def forward(
+        self, frames: Float[Tensor, "b t d"], texts: Float[Tensor, "k d"]
+    ) -> Float[Tensor, "b k t ways"]:
+        seen = nn.functional.normalize(self.of_frames(frames).unflatten(2, (self.ways, -1)), dim=3)
+        read = nn.functional.normalize(self.of_texts(texts).unflatten(1, (self.ways, -1)), dim=2)
+        return 10 * torch.einsum("btwd,kwd->bktw", seen, read)
+
+
 def _positions(frames: Level, m: int) -> Tensor:
     """Of the frames, or of ``m`` tokens that follow the last frame that is no padding."""
     t, d = frames.x.shape[1:]

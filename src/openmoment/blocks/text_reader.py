@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import normalize
 from torch.nn.utils.rnn import pad_sequence
 
 from openmoment.blocks.borrowed import ReadsTexts
@@ -51,8 +52,9 @@ class TextReader(ReadsTexts):
         super().__init__(own, finetune=finetune)
         self._tokens, self._max_tokens = tokens, max_tokens
         self._padding = int(own.tokenize(["", "a"])[0, -1])
-        self._space = Shared(space) if tower == CLIP and tokens == "one" else None
-        self._width = self._width_of(own)
+        self._space = Shared(space) if tower == CLIP else None
+        self._joint_width = self._width_in_joint(own)
+        self._width = own.width if tokens == "all" else self._joint_width
         size = 4 * self._width * (1 if tokens == "one" else max_tokens)
         self._memory = _Memory(max(1, MEMORY_BYTES // size))
 
@@ -71,6 +73,22 @@ class TextReader(ReadsTexts):
         lengths = torch.tensor([len(row) for row in rows], device=self._here.device)
         mask = torch.arange(int(lengths.max()), device=lengths.device) < lengths[:, None]
         return pad_sequence(rows, batch_first=True), mask
+
+    def turns(
+        self, tokens: Float[Tensor, "k m d"], mask: Bool[Tensor, "k m"]
+    ) -> Float[Tensor, "k d_joint"]:
+        """Of each text what its later words say less what its earlier ones do, of length one.
+
+        Words are as points of the joint space, weighted from -1 for the first to 1 for the last.
+        Of the backbone's own tower alone.
+        """
+        assert self._space is not None
+        last = mask.sum(dim=1, keepdim=True) - 1
+        places = torch.arange(mask.shape[1], device=mask.device)
+        weights = (2 * places / last.clamp(min=1) - 1) * mask
+        points = tokens.new_zeros(*mask.shape, self._joint_width)
+        points[mask] = self._space.value.tower_to_joint(tokens[mask]).to(tokens)
+        return normalize((weights[:, :, None] * points).sum(dim=1), dim=1)
 
     def _recall(self, texts: Sequence[str]) -> list[Tensor]:
         # the version of a weight counts how often it was changed
@@ -101,7 +119,8 @@ class TextReader(ReadsTexts):
             return list(range(length))
         return [*range(self._max_tokens - 1), length - 1]
 
-    def _width_of(self, own: TextTower) -> int:
+    def _width_in_joint(self, own: TextTower) -> int:
+        """Of the joint space; of the tower, where it is not the backbone's."""
         if self._space is None:
             return own.width
         blank = next(own.parameters()).new_zeros(1, own.width, dtype=torch.float32)

@@ -20,9 +20,10 @@ from numpy import ndarray as Array
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
+from openmoment.blocks.attention import unit_variance
 from openmoment.blocks.batch import Batch, Instances
 from openmoment.blocks.borrowed import learning_image_tower
-from openmoment.blocks.fusion import Fusion
+from openmoment.blocks.fusion import Fusion, Likeness
 from openmoment.blocks.losses import focal
 from openmoment.blocks.points import (
     PointDecoding,
@@ -85,6 +86,7 @@ class UnLocConfig(PointDecoding, TrainedConfig):
     prompts: Literal["own", "first", "ensemble"] = "own"  # the backbone's, or of CLIP's 28
     tied_entry: bool = True  # frames and texts begin with the same projection; False: paper
     similarity_cue: bool = True  # a frame is told how alike the backbone finds it; False: paper
+    learned_cues: int = 0  # and how alike it is in so many ways that are learned
     tune_image: bool = False  # the image tower learns, from frames
     tune_text: bool = False  # the text tower learns
     image_lr_scale: float = 0.1
@@ -112,6 +114,8 @@ class UnLocConfig(PointDecoding, TrainedConfig):
             raise ValueError("task clips sees whole clips and their names: fusion=mid rescale")
         if self.features == "own" and (self.similarity_cue or self.tied_entry):
             raise ValueError("features own need similarity_cue=false tied_entry=false")
+        if self.learned_cues < 0 or (self.learned_cues and not self.similarity_cue):
+            raise ValueError("learned_cues must be 0 or more, and need similarity_cue=true")
         if self.features == "own" and self.tune_image:
             raise ValueError("tune_image sees frames, not features of its own")
         if (self.text_tokens == "all" or self.text_tower != "clip") and self.tied_entry:
@@ -132,6 +136,11 @@ class UnLocConfig(PointDecoding, TrainedConfig):
         reads = self.tune_text or self.text_tokens == "all" or self.text_tower != "clip"
         return reads and self.fusion != "none"
 
+    @property
+    def tells_order(self) -> bool:
+        """Whether a frame is told if it is like the beginning of a text, or like its end."""
+        return self.similarity_cue and self.text_tokens == "all" and self.text_tower == "clip"
+
 
 class Words(NamedTuple):
     """The tokens of each text in each of its prompts, of the width inside."""
@@ -141,6 +150,8 @@ class Words(NamedTuple):
     """False where a token is padding; None when none is."""
     points: Float[Tensor, "k p d_joint"]
     """Each text in the joint space, of length one."""
+    turns: Float[Tensor, "k p d_joint"] | None = None
+    """From what a text says first to what it says last, there too; None unless words are read."""
     places: Int[Tensor, " k"] | None = None
     """Of each among the classes that have a weight, without any text."""
 
@@ -155,8 +166,9 @@ class Words(NamedTuple):
         """In one prompt: its number, or that for each text."""
         at = torch.arange(len(self.tokens), device=self.tokens.device), prompt
         masks = None if self.masks is None else self.masks[at][:, None]
+        turns = None if self.turns is None else self.turns[at][:, None]
         tokens, points = self.tokens[at][:, None], self.points[at][:, None]
-        return Words(tokens, masks, points, self.places)
+        return Words(tokens, masks, points, turns, self.places)
 
 
 class Frames(NamedTuple):
@@ -211,7 +223,11 @@ class UnLoc(Trained):
             with torch.no_grad():
                 self.enter_text.weight.copy_(self.enter_video.weight)
         if config.similarity_cue:
-            self.cue = nn.Linear(2, d, bias=False)
+            num_cues = 1 + config.tells_order + config.learned_cues
+            self.cue = nn.Linear(2 * num_cues, d, bias=False)
+        self.likeness = None
+        if config.learned_cues:
+            self.likeness = Likeness(widths.video, config.learned_cues)
         self.fusion = Fusion(
             d,
             config.heads,
@@ -289,34 +305,42 @@ class UnLoc(Trained):
         else:
             asked = drawn[:, None]
         texts = texts.take_along_dim(asked[..., None], dim=1)
-        words = Words(*self._read(names, texts, asked), normalize(texts, dim=2))
-        if self.config.fusion != "none":
-            return words
+        tokens, masks, turns = self._read(names, texts, asked)
+        places = self._places(names) if self.config.fusion == "none" else None
+        return Words(tokens, masks, normalize(texts, dim=2), turns, places)
+
+    def _places(self, names: Sequence[str]) -> Int[Tensor, " k"]:
+        """Of these among the classes that have a weight."""
         known = {name: place for place, name in enumerate(self.config.classes)}
         if new := [name for name in names if name not in known]:
             raise ConfigError(
                 f"fusion=none knows the classes that it was trained on alone, not {new[0]!r}."
             )
-        places = torch.tensor([known[name] for name in names], device=texts.device)
-        return words._replace(places=places)
+        places = [known[name] for name in names]
+        return torch.tensor(places, device=self.enter_video.weight.device)
 
     def _read(
         self, names: Sequence[str], texts: Float[Tensor, "k p d_joint"], asked: Int[Tensor, "k p"]
-    ) -> tuple[Float[Tensor, "k p m d"], Bool[Tensor, "k p m"] | None]:
-        """The tokens of texts in prompts of these numbers, and where they are no padding."""
+    ) -> tuple[
+        Float[Tensor, "k p m d"], Bool[Tensor, "k p m"] | None, Float[Tensor, "k p d_joint"] | None
+    ]:
+        """The tokens of texts in prompts of these numbers, where they are no padding, and turns."""
         if self.reader is None:
-            return self.enter_text(_unit_variance(texts))[:, :, None], None
+            return self.enter_text(unit_variance(texts))[:, :, None], None, None
         templates = self.templates or (_PLAIN,)
         sentences = [
             templates[number].format(name)
             for name, numbers in zip(names, asked.tolist(), strict=True)
             for number in numbers
         ]
-        tokens, masks = self.reader(sentences)
-        tokens = self.enter_text(_unit_variance(tokens)).unflatten(0, asked.shape)
+        words, masks = self.reader(sentences)
+        tokens = self.enter_text(unit_variance(words)).unflatten(0, asked.shape)
         if self.config.text_tokens == "one":
-            return tokens, None
-        return tokens, masks.unflatten(0, asked.shape)
+            return tokens, None, None
+        turns = None
+        if self.config.tells_order:
+            turns = self.reader.turns(words, masks).unflatten(0, asked.shape)
+        return tokens, masks.unflatten(0, asked.shape), turns
 
     def _seen(self, batch: Batch) -> Batch:
         """With features in place of frames."""
@@ -329,7 +353,7 @@ class UnLoc(Trained):
         self, features: Float[Tensor, "b t d_in"], valid: Bool[Tensor, "b t"] | None = None
     ) -> Frames:
         """What the texts share of pieces of video."""
-        tokens = self.enter_video(_unit_variance(features))
+        tokens = self.enter_video(unit_variance(features))
         return Frames(tokens, normalize(features, dim=2), valid)
 
     def predict(self, frames: Frames, words: Words, prompt: int | Int[Tensor, " k"] = 0) -> Output:
@@ -367,10 +391,27 @@ class UnLoc(Trained):
         b, num = len(frames.tokens), len(words)
         x = frames.tokens[:, None].expand(-1, num, -1, -1)
         if self.config.similarity_cue:
-            x = x + self.cue(_cues(frames, words.points[:, 0]))
+            x = x + self.cue(self._cues(frames, words))
         valid = None if frames.valid is None else frames.valid.repeat_interleave(num, dim=0)
         masks = None if words.masks is None else words.masks[:, 0].repeat(b, 1)
         return Level(x.flatten(0, 1), valid), words.tokens[:, 0].repeat(b, 1, 1), masks
+
+    def _cues(self, frames: Frames, words: Words) -> Float[Tensor, "b k t c"]:
+        """How alike frame and text are, and how much more so than over the piece; about one large.
+
+        Of a sentence that is read word by word also how much more its end is so than its beginning.
+        """
+        points = [words.points] if words.turns is None else [words.points, words.turns]
+        alike = 10 * torch.einsum("btd,kpd->bktp", frames.points, torch.cat(points, dim=1))
+        if self.likeness is not None:
+            learned = self.likeness(frames.points, words.points[:, 0])
+            alike = torch.cat([alike, learned], dim=3)
+        if frames.valid is None:
+            mean = alike.mean(dim=2, keepdim=True)
+        else:
+            valid = frames.valid[:, None, :, None].to(alike)
+            mean = (alike * valid).sum(dim=2, keepdim=True) / valid.sum(dim=2, keepdim=True)
+        return torch.cat([alike, alike - mean], dim=3)
 
     def _levels(self, fused: list[Level]) -> list[Level]:
         """The pyramid (section 3.3); segmentation has its lowest level alone, unconvolved."""
@@ -571,27 +612,11 @@ def _among(instances: Instances, chosen: Tensor) -> Instances:
 # small parts -----------------------------------------------------------------------------------
 
 
-def _unit_variance(rows: Float[Tensor, "*shape d"]) -> Float[Tensor, "*shape d"]:
-    """Of the length of a vector of ones, beside which positions are neither all nor nothing."""
-    return normalize(rows, dim=-1) * rows.shape[-1] ** 0.5
-
-
 def _mean_token(level: Level) -> Float[Tensor, "b 1 d"]:
     """Of those that are no padding."""
     if level.valid is None:
         return level.x.mean(dim=1, keepdim=True)
     return level.clean().sum(dim=1, keepdim=True) / level.valid.sum(dim=1)[:, None, None]
-
-
-def _cues(frames: Frames, points: Float[Tensor, "k d"]) -> Float[Tensor, "b k t 2"]:
-    """How alike frame and text are, and how much more so than over the piece; about one large."""
-    alike = 10 * points @ frames.points.transpose(1, 2)
-    if frames.valid is None:
-        mean = alike.mean(dim=2, keepdim=True)
-    else:
-        valid = frames.valid[:, None].to(alike)
-        mean = (alike * valid).sum(dim=2, keepdim=True) / valid.sum(dim=2, keepdim=True)
-    return torch.stack([alike, alike - mean], dim=3)
 
 
 def _for_all(reaches: list[Float[Tensor, "b _ 2"]], num: int) -> list[Float[Tensor, "b k _ 2"]]:
