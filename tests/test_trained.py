@@ -36,7 +36,7 @@ def test_windows_of_a_long_video_are_answered_one_by_one_and_ranked_together(nam
     method = method.told({"time_axis": "window"})
     pieces = method.config.axis.pieces(snippets.grid)
     assert len(pieces) > 8  # more than go through the network at once
-    texts = torch.from_numpy(queries.embeddings.astype(np.float32))
+    texts = torch.from_numpy(method.to_texts(queries))
     found = []
     with torch.inference_mode():
         for piece in pieces:

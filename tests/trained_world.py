@@ -11,18 +11,42 @@ from openmoment.blocks.time_axis import resample
 from openmoment.config import from_table
 from openmoment.evaluation.detection import evaluate_detection
 from openmoment.methods import METHODS
-from openmoment.methods.trained import Widths
+from openmoment.methods.trained import Trained, Widths
 from openmoment.types import Annotations, Queries, Recipe, SnippetGrid, Snippets
 
 NUM_CLASSES, NUM_SNIPPETS, SNIPPET_S = 4, 32, 0.5
 WORDS = tuple(f"word {i}" for i in range(NUM_CLASSES))
+_BMN = {"width": 64, "sample_width": 32, "map_width": 16, "num_samples": 8}
 SETTINGS: dict[str, dict] = {
     "contrans": {"heads": 4, "num_layers": 2},
+    "grizal": {
+        "use_flow": False,
+        "width": 64,
+        "heads": 4,
+        "inner": 128,
+        "vle_layers": 1,
+        "k": 1,
+        "negative_ratio": 3.0,
+    },
     "unloc": {"width": 64, "heads": 4, "inner": 128, "layers": 2},
+    "two_stage": _BMN | {"scale": 5.0},
+    "dense_clip": {"temporal_layers": 2, "decoder_layers": 1, "decoder_width": 64},
+    "effprompt": _BMN
+    | {"context_tokens": 0, "temporal_layers": 1, "clip_residual": 0.0, "temperature": 0.2},
 }
 """What makes each trained method small."""
-STEPS = {"contrans": 80, "stale": 200, "unloc": 80}
+STEPS = {
+    "contrans": 80,
+    "stale": 200,
+    "grizal": 80,
+    "unloc": 80,
+    "two_stage": 120,
+    "dense_clip": 150,
+    "effprompt": 120,
+}
 """How long each needs to learn to read."""
+RATES = {"two_stage": 3e-3, "effprompt": 3e-3}
+"""At which each learns, where that is not 1e-3."""
 
 
 class World:
@@ -66,12 +90,15 @@ class World:
         return Snippets(rows, self.grid, Recipe("made up", "0", 1 / SNIPPET_S, ""), self.grid.end_s)
 
 
-def batch_of(world: World) -> Batch:
-    """All videos of a world."""
+def batch_of(world: World, method: Trained | None = None) -> Batch:
+    """All videos of a world; with a method, as it takes them."""
     truths = [world.truth(i) for i in range(world.num)]
+    films = [world.snippets(i) for i in range(world.num)]
+    rows = [method.piece(film, world.grid) if method else film.features for film in films]
+    texts = method.to_texts(world.queries) if method else world.queries.embeddings
     return Batch(
-        torch.from_numpy(np.stack([world.snippets(i).features for i in range(world.num)])),
-        torch.from_numpy(world.queries.embeddings.astype(np.float32)),
+        torch.from_numpy(np.stack(rows)),
+        torch.from_numpy(texts.astype(np.float32)),
         world.queries.names,
         tuple(instances_on(world.grid, t.segments, t.labels) for t in truths),
         tuple(f"video {i}" for i in range(world.num)),
@@ -80,7 +107,7 @@ def batch_of(world: World) -> Batch:
 
 def overfit(method, world: World, *, steps: int, lr: float = 1e-3):
     """The method after so many steps on one batch of all videos."""
-    batch = batch_of(world)
+    batch = batch_of(world, method)
     optimizer = torch.optim.Adam(method.parameters(), lr=lr)
     method.train()
     for _ in range(steps):
@@ -107,17 +134,17 @@ def trained_on_films(name: str):
     cls = METHODS[name]
     settings = {"length": 64, "min_score": 0.0} | SETTINGS.get(name, {})
     method = cls(from_table(cls.Config, settings, where="test"), CosineSpace(), Widths(DIM, DIM))
-    optimizer = torch.optim.Adam(method.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(method.parameters(), lr=RATES.get(name, 1e-3))
     rng = np.random.default_rng(0)
     for step in range(STEPS[name]):
         optimizer.zero_grad()
-        sum(method.loss(_films(rng, step)).values()).backward()
+        sum(method.loss(_films(method, rng, step)).values()).backward()
         torch.nn.utils.clip_grad_norm_(method.parameters(), 1.0)
         optimizer.step()
     return method.eval()
 
 
-def _films(rng: np.random.Generator, step: int) -> Batch:
+def _films(method: Trained, rng: np.random.Generator, step: int) -> Batch:
     """Eight films of one action between two scenes, of eight words."""
     queries = words(8, seed=1000 + step)
     rows, instances = [], []
@@ -128,6 +155,6 @@ def _films(rng: np.random.Generator, step: int) -> Batch:
         rows.append(resample(snippets.features.astype(np.float32), snippets.grid, piece))
         segment = np.array([[before, before + shown]]) * 0.25
         instances.append(instances_on(piece, segment, np.array([i])))
-    texts = torch.from_numpy(queries.embeddings.astype(np.float32))
+    texts = torch.from_numpy(method.to_texts(queries))
     features = torch.from_numpy(np.stack(rows).astype(np.float32))
     return Batch(features, texts, queries.names, tuple(instances), ("film",) * 8)

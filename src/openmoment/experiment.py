@@ -24,6 +24,7 @@ from openmoment.features import FLOW_SUFFIX, IMPORTED, SUFFIX, find_features, re
 from openmoment.listing import by_id, find_videos
 from openmoment.methods.base import TakesTruth
 from openmoment.pipeline import Pipeline, reads_other_features, sees_flow
+from openmoment.proposals import ProposalFile
 from openmoment.training.card import classes_met, read_card, split_folder
 from openmoment.types import Detections, Recipe, Snippets
 
@@ -111,6 +112,8 @@ class SnippetSource:
     videos: Path | None = None
     captions: Path | None = None
     """A folder of caption files, for methods that read captions."""
+    proposals: ProposalFile | None = None
+    """For methods that classify proposals."""
 
     def __post_init__(self) -> None:
         if (self.features is None) == (self.videos is None):
@@ -128,6 +131,8 @@ class SnippetSource:
     def load(self, path: Path) -> Snippets:
         """With captions where there are some. Raises FeatureError, VideoError, FormatError."""
         snippets = self.pipeline.snippets(path) if self.videos else self._folder.read(path)
+        if self.proposals:
+            snippets = replace(snippets, proposals=self.proposals.of(path.stem))
         captions = captions_for(path.stem, self.captions) if self.captions else None
         return self.pipeline.captioned(snippets, captions) if captions else snippets
 
@@ -220,6 +225,7 @@ def run(
         **made_by(source.pipeline),
         missing=missing,
         seed=seed,
+        **_made_elsewhere(source),
         seconds=round(time.perf_counter() - start, 1),
     )
     return Run(Result(card, tuple(scores)), predictions, truth)
@@ -236,6 +242,13 @@ def find_missing(
             "declare them missing with --allow-missing."
         )
     return missing
+
+
+def _made_elsewhere(source: SnippetSource) -> dict[str, str]:
+    """What a card says of proposals: who made them may have met the unseen classes."""
+    if source.proposals is None:
+        return {}
+    return {"external_scores": f"proposals of {source.proposals.path.name}"}
 
 
 def made_by(pipeline: Pipeline) -> dict[str, object]:

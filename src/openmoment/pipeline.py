@@ -75,8 +75,13 @@ class Pipeline:
                 "here from video: give feature files, --features DIR."
             )
         snippets = encode_snippets(video, self.encoder, self.cache, fps=self.fps, progress=progress)
-        if self.flow is None:
+        if not sees_flow(self.method):
             return snippets
+        if self.flow is None:
+            raise ConfigError(
+                f"This {self.method_name} was trained on optical flow that is not made here from "
+                "video: give feature files, --features DIR."
+            )
         moving = encode_snippets(video, self.flow, self.cache, fps=self.fps, progress=progress)
         return replace(snippets, flow=moving)
 
@@ -346,7 +351,8 @@ def load_pipeline(
     own_cache = (cache or Cache()) if use_cache else None
     if checkpoint is None:
         name = method or DEFAULT
-        if issubclass(METHODS[name], Learns):
+        cls = METHODS[name]
+        if issubclass(cls, Learns) and not cls.is_ready(settings or {}):
             raise ConfigError(
                 f"{name} has to be trained first: openmoment train {name} ... Then give "
                 "--checkpoint DIR."
@@ -366,9 +372,7 @@ def load_pipeline(
     check_backbone(card, encoder)
     trained = load_checkpoint(checkpoint, encoder.space).to(device).told(settings or {})
     rate = fps or card.fps or encoder.fps
-    flow = None
-    if sees_flow(trained) and not reads_other_features(trained):
-        flow = flow_of(card.flow_encoder, encoder)
+    flow = flow_of(card.flow_encoder, card.flow_fingerprint, encoder)
     return Pipeline(trained.adapted(encoder), trained, card.method, rate, own_cache, flow=flow)
 
 

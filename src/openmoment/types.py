@@ -184,6 +184,8 @@ class Queries:
             raise QueryError('No query given. Say what to look for, for example "pole vault".')
         if len(self.names) != len(self.embeddings):
             raise QueryError(f"{len(self.names)} queries, {len(self.embeddings)} embeddings.")
+        if self.pairs is not None and len(self.pairs.tokens) != len(self.names):
+            raise QueryError(f"{len(self.names)} queries, pairs of {len(self.pairs.tokens)}.")
 
     def __len__(self) -> int:
         return len(self.names)

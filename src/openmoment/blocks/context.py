@@ -18,7 +18,7 @@ from openmoment.encoders.text_tower import Shared, TextTower
 from openmoment.errors import ConfigError
 
 ClassPosition = Literal["middle", "end"]
-_STD = 0.02  # of the first context, as of the towers' own embeddings
+_STD = 0.02  # of the first context, as of the towers' own embeddings; CoOp's too
 
 
 class LearnedContext(ReadsTexts):
@@ -26,6 +26,8 @@ class LearnedContext(ReadsTexts):
 
     ``space`` is the encoder's, and keeps its weights: with ``finetune`` a copy of its text tower
     learns too. A long name takes places of the context, and one that alone is too long is cut.
+    With ``by_position`` there is an embedding for each position of a sentence, as in EffPrompt's
+    code, so that what follows a name depends on how long it is. ``std`` is of the first ones.
     Raises ConfigError for backbones without a text tower that takes a context.
     """
 
@@ -36,6 +38,8 @@ class LearnedContext(ReadsTexts):
         num_tokens: int = 50,
         class_position: ClassPosition = "middle",
         finetune: bool = False,
+        by_position: bool = False,
+        std: float = _STD,
     ) -> None:
         if not isinstance(space, HasTextTower):
             raise ConfigError(
@@ -48,8 +52,10 @@ class LearnedContext(ReadsTexts):
         super().__init__(own, finetune=finetune)
         self._space = Shared(space)
         self._marks = read_marks(own)
+        self._num_tokens, self._by_position = num_tokens, by_position
         self._num_before = num_tokens if class_position == "end" else (num_tokens + 1) // 2
-        self.context = nn.Parameter(torch.randn(num_tokens, own.width) * _STD)
+        num_embeddings = own.context_length if by_position else num_tokens
+        self.context = nn.Parameter(torch.randn(num_embeddings, own.width) * std)
 
     def forward(self, names: Sequence[str]) -> Float[Tensor, "k d"]:
         """Each name's point, of whatever length, as `Space.project_text` gives it."""
@@ -68,23 +74,24 @@ class LearnedContext(ReadsTexts):
         start, end, filler, padding = self._marks
         room = tower.context_length - len(start) - len(end)
         rows: list[list[tuple[int, int]]] = []
-        for row in tower.tokenize(names).tolist():
-            bare = _without_padding(row, padding)
+        for tokens in tower.tokenize(names).tolist():
+            bare = _without_padding(tokens, padding)
             name = bare[len(start) : len(bare) - len(end)]
             kept = self._kept(room - len(name))
             before, after = ([(filler, place) for place in part] for part in kept)
-            rows.append([*_fixed(start), *before, *_fixed(name), *after, *_fixed(end)])
+            row = [*_fixed(start), *before, *_fixed(name), *after, *_fixed(end)]
+            rows.append(_by_position(row) if self._by_position else row)
         longest = tower.context_length if tower.needs_padding else max(len(row) for row in rows)
         filled = [row + [(padding, -1)] * (longest - len(row)) for row in rows]
-        tokens, places = torch.tensor(filled).unbind(dim=-1)
-        return tokens, places
+        ids, places = torch.tensor(filled).unbind(dim=-1)
+        return ids, places
 
     def _kept(self, room: int) -> tuple[range, range]:
         """The places of the context before and after a name, as many as there is room for.
 
         Those next to the name stay; where it is in the middle, both sides lose alike.
         """
-        total, middle = len(self.context), self._num_before
+        total, middle = self._num_tokens, self._num_before
         dropped = max(0, total - room)
         first = dropped if middle == total else (dropped + 1) // 2
         return range(first, middle), range(middle, total - (dropped - first))
@@ -122,6 +129,11 @@ def _without_padding(row: list[int], padding: int) -> list[int]:
     while last and row[last - 1] == padding:
         last -= 1
     return row[:last]
+
+
+def _by_position(row: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """With the position in the sentence for the place in the context."""
+    return [(token, i if place >= 0 else -1) for i, (token, place) in enumerate(row)]
 
 
 def _fixed(tokens: Sequence[int]) -> list[tuple[int, int]]:

@@ -16,6 +16,7 @@ from numpy import ndarray as Array
 from torch import Tensor
 
 from openmoment.blocks.batch import Instances
+from openmoment.blocks.time_axis import seconds
 from openmoment.postprocess import nms, soft_nms_tensorflow, top
 from openmoment.types import Detections, SnippetGrid
 
@@ -186,7 +187,7 @@ def to_seconds(pieces: Sequence[tuple[SnippetGrid, Points]], names: Sequence[str
     """The segments of all pieces; a query's presence is the best score that it gets anywhere."""
     if not pieces:
         return Detections.empty(names)
-    segments = np.concatenate([_seconds(found.segments, grid) for grid, found in pieces])
+    segments = np.concatenate([seconds(found.segments, grid) for grid, found in pieces])
     scores = np.concatenate([found.scores for _, found in pieces])
     labels = np.concatenate([found.labels for _, found in pieces]).astype(np.int64)
     presence = np.zeros(len(names))
@@ -207,8 +208,3 @@ def suppress(found: Detections, how: PointDecoding, *, per_label: bool) -> Detec
         max_out=how.max_out,
         per_label=per_label,
     )
-
-
-def _seconds(segments: Float[Array, "n 2"], grid: SnippetGrid) -> Float[Array, "n 2"]:
-    """On the uniform grid of a piece."""
-    return grid.start_s + segments * (grid.end_s - grid.start_s) / len(grid)

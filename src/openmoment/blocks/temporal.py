@@ -1,7 +1,35 @@
 """Networks along time that keep length and width. Axes: b pieces, t snippets, d width."""
 
+from typing import Literal
+
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from openmoment.blocks.attention import Refine
+from openmoment.blocks.convolution import RefineLocally
+
+TemporalNet = Literal["transformer", "wide_transformer", "conformer", "cnn1d", "mstcn"]
+"""Those that a detector's snippets may see each other through (STALE eq. 1, Table 6)."""
+
+
+def temporal_network(kind: TemporalNet, d: int, *, layers: int) -> nn.Module:
+    """A network of that kind; ``layers`` is for those of attention."""
+    match kind:
+        case "cnn1d":
+            return DilatedConvs(d)
+        case "mstcn":
+            return MultiStage(d)
+        case _:
+            return nn.Sequential(*(_attention_layer(kind, d) for _ in range(layers)))
+
+
+def _attention_layer(kind: str, d: int) -> nn.Module:
+    if kind == "wide_transformer":
+        return WideRefine(d, 4, attention_dropout=0.1, dropout=0.2)
+    attend = Refine(d, 4, dropout=0.2)
+    if kind == "transformer":
+        return attend
+    return nn.Sequential(attend, RefineLocally(d, 7, dropout=0.1))
 
 
 class WideRefine(nn.Module):

@@ -91,3 +91,8 @@ def positions(segments: Float[Array, "n 2"], grid: SnippetGrid) -> Float[Array, 
     """Seconds as real positions on a uniform grid, where snippet i is ``[i, i + 1)``; unclipped."""
     snippet_s = (grid.end_s - grid.start_s) / len(grid)
     return (segments - grid.start_s) / snippet_s
+
+
+def seconds(where: Float[Array, "n 2"], grid: SnippetGrid) -> Float[Array, "n 2"]:
+    """What `positions` makes positions of."""
+    return grid.start_s + where * (grid.end_s - grid.start_s) / len(grid)

@@ -43,6 +43,11 @@ class Learns(Protocol):
         """The terms of its loss over a batch."""
         ...
 
+    @classmethod
+    def is_ready(cls, settings: Mapping[str, object]) -> bool:
+        """Whether, with these settings, it can be asked before it has learned anything."""
+        ...
+
     def told(self, settings: Mapping[str, object]) -> Any:
         """The same weights with other settings, where these decide nothing about the weights."""
         ...

@@ -44,7 +44,7 @@ class RegionDecoding:
 
     thresholds: tuple[float, ...] = tuple(round(0.1 * i, 1) for i in range(1, 10))
     flank: float = 0.25  # of a segment's length, on either side, which it has to stand out from
-    label_prior: Literal["clip", "shown", "none"] = "clip"  # shown: of the pictures too
+    label_prior: Literal["none", "clip", "shown"] = "none"  # in mAP: clip; shown: pictures too
     prior_scale: float = CLIP_SCALE  # of the cosines behind it
     nms_sigma: float = 0.5  # of Gaussian Soft-NMS
     nms_per_label: bool = True
@@ -78,10 +78,11 @@ class GrizalConfig(RegionDecoding, TrainedConfig):
     vle_layers: int = 7  # N (Table 6)
     vle_hidden: int = 0  # width of the VLE block; 0: as inside
     ofe_layers: int = 2
-    f_layers: int = 1  # F-Transformers, one behind the other
+    f_layers: int = 2  # F-Transformers, one behind the other; 1: paper, which tells no number
     dropout: float = 0.1
     positions: bool = True  # sines on frames and flow
     losses: Literal["both", "supervised", "self_supervised"] = "both"  # (Table 4d)
+    self_supervised_weight: float = 0.1  # of L_cos and L_NCE; 1: paper
     negative_ratio: float = 1.0  # absent labels for each one present; 0: paper
     similarity_cue: bool = True  # frames are told how alike the backbone finds them; False: paper
     at_once: int = 64  # pairs of piece and label that go through the network together
@@ -92,10 +93,13 @@ class GrizalConfig(RegionDecoding, TrainedConfig):
             if getattr(self, name) % self.heads:
                 raise ValueError(f"{name} must be a multiple of heads {self.heads}")
         sizes = (self.k, self.vle_layers, self.ofe_layers, self.f_layers, self.at_once)
-        if min(sizes) < 1 or self.negative_ratio < 0:
-            raise ValueError("k, layers and at_once must be 1 or more, negative_ratio 0 or more")
-        if self.features == "own" and (self.similarity_cue or self.label_prior != "none"):
-            raise ValueError("features own need similarity_cue=false label_prior=none")
+        if min(sizes) < 1 or min(self.negative_ratio, self.self_supervised_weight) < 0:
+            raise ValueError(
+                "k, layers and at_once must be 1 or more, negative_ratio and "
+                "self_supervised_weight 0 or more"
+            )
+        if self.features == "own" and self.similarity_cue:
+            raise ValueError("features own need similarity_cue=false")
 
     @property
     def sees_flow(self) -> bool:
@@ -233,7 +237,7 @@ class Grizal(Trained):
 
     Config: ClassVar[type] = GrizalConfig
     DECODING: ClassVar[type] = RegionDecoding
-    RANKING: ClassVar = {"min_score": 0.0}
+    RANKING: ClassVar = {"min_score": 0.0, "label_prior": "clip"}
     AFTER_TRAINING: ClassVar[frozenset[str]] = frozenset({"at_once", "texts", "images"})
     INHERITED: ClassVar[frozenset[str]] = frozenset({"width", "heads", "use_flow", "features"})
     config: GrizalConfig
@@ -265,7 +269,7 @@ class Grizal(Trained):
             config.joint_encoder,
             config.k,
             config.text_tokens,
-            has_images=config.images != "none",
+            has_images=config.images != "none" and config.joint_encoder != "text",
             has_texts=config.texts != "none",
         )
 
@@ -355,16 +359,21 @@ class Grizal(Trained):
         truth = asked.truth[shown]
         terms: dict[str, Tensor] = {}
         if self.config.losses != "self_supervised":
-            bce = binary_cross_entropy_with_logits(logits, asked.truth, reduction="sum")
-            terms["bce"] = bce / max(1, logits.numel())
+            terms["bce"] = binary_cross_entropy_with_logits(logits, asked.truth)
             p = logits[shown].sigmoid()
             terms["tiou"] = soft_tiou_loss(p, truth).sum() / max(1, len(truth))
         if self.config.losses != "supervised":
             v = torch.einsum("rt,rtd->rd", truth, z_ft[shown]) / truth.sum(dim=1)[:, None]
-            z = labels.z[shown]
-            terms["cos"] = (1 - cosine_similarity(z, v)).sum() / max(1, len(truth))
-            terms["nce"] = contrast(z, v, asked.labels[shown])
+            z, weight = labels.z[shown], self._self_supervised_weight
+            terms["cos"] = weight * (1 - cosine_similarity(z, v)).sum() / max(1, len(truth))
+            terms["nce"] = weight * contrast(z, v, asked.labels[shown])
         return terms
+
+    @property
+    def _self_supervised_weight(self) -> float:
+        """The share of two losses beside the two others; all of them where they are alone."""
+        alone = self.config.losses == "self_supervised"
+        return 1.0 if alone else self.config.self_supervised_weight
 
     # inference (5.4) ------------------------------------------------------------------------
 
@@ -397,13 +406,14 @@ class Grizal(Trained):
     ) -> Float[Tensor, " n"]:
         """Which of the labels it is at all, by the mean frame; one for each where not asked for.
 
-        Sentences do not exclude each other.
+        Sentences do not exclude each other; features of another encoder are like no label.
         """
-        if self.config.label_prior == "none" or self.config.task == "mr":
+        how = self.config
+        if how.label_prior == "none" or how.task == "mr" or how.features == "own":
             return points.new_ones(len(labels))
-        shown = labels[:, 0] if self.config.label_prior == "clip" else labels.sum(dim=1)
+        shown = labels[:, 0] if how.label_prior == "clip" else labels.sum(dim=1)
         alike = normalize(shown, dim=1) @ normalize(points.mean(dim=0), dim=0)
-        return (self.config.prior_scale * alike).softmax(dim=0)
+        return (how.prior_scale * alike).softmax(dim=0)
 
     def to_detections(
         self, pieces: Sequence[tuple[SnippetGrid, Any]], names: Sequence[str]
@@ -451,9 +461,12 @@ def pairs_of(batch: Batch, negative_ratio: float) -> Asked:
         truth += [masks[own == label].any(dim=0).to(nothing) for label in present]
         truth += [nothing] * num
         pieces += [piece] * (len(present) + num)
-    where = torch.tensor([pieces, labels], dtype=torch.long, device=batch.features.device)
-    rows = torch.stack(truth) if truth else nothing.new_zeros(0, len(nothing))
-    return Asked(where[0], where[1], rows)
+    if not truth:  # nothing is shown at all: what is absent is all there is to learn
+        return pairs_of(batch, 1.0)
+    where = batch.features.device
+    return Asked(
+        torch.tensor(pieces, device=where), torch.tensor(labels, device=where), torch.stack(truth)
+    )
 
 
 def soft_tiou_loss(p: Float[Tensor, "r t"], truth: Float[Tensor, "r t"]) -> Float[Tensor, " r"]:

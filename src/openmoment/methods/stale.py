@@ -20,14 +20,14 @@ from numpy import ndarray as Array
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from openmoment.blocks.attention import Refine, sine_positions
+from openmoment.blocks.attention import sine_positions
 from openmoment.blocks.batch import Batch, Instances, instances_on
 from openmoment.blocks.context import LearnedContext
-from openmoment.blocks.convolution import ConvStack, RefineLocally
+from openmoment.blocks.convolution import ConvStack
 from openmoment.blocks.instance_masks import DynamicMasks, instance_mask_losses
 from openmoment.blocks.losses import bce, class_cross_entropy
 from openmoment.blocks.mask_decoder import Candidates, decode
-from openmoment.blocks.temporal import DilatedConvs, MultiStage, WideRefine
+from openmoment.blocks.temporal import TemporalNet, temporal_network
 from openmoment.encoders.base import HasTextTower, Space
 from openmoment.errors import ConfigError
 from openmoment.methods.base import Answer
@@ -46,9 +46,7 @@ from openmoment.types import Annotations, Queries, Snippets
 class StaleConfig(MaskedConfig):
     """The defaults are those of the ``recommended`` presets. Raises ValueError."""
 
-    temporal_net: Literal["transformer", "wide_transformer", "conformer", "cnn1d", "mstcn"] = (
-        "conformer"  # the paper's transformer, and a convolution after it
-    )
+    temporal_net: TemporalNet = "conformer"  # the paper's transformer, a convolution after it
     temporal_layers: int = 3  # of the transformers; 1: paper
     text_encoder: Literal["none", "frozen", "finetune"] = "frozen"
     context_tokens: int = 0  # learned words around a name; 0: the backbone's own prompts
@@ -168,26 +166,6 @@ class StaticMasks(nn.Module):
         return self.mask(self.see(x.transpose(1, 2)).relu()).transpose(1, 2).sigmoid()
 
 
-def _temporal_network(config: StaleConfig, d: int) -> nn.Module:
-    """T of eq. 1."""
-    match config.temporal_net:
-        case "cnn1d":
-            return DilatedConvs(d)
-        case "mstcn":
-            return MultiStage(d)
-        case kind:
-            return nn.Sequential(*(_temporal_layer(kind, d) for _ in range(config.temporal_layers)))
-
-
-def _temporal_layer(kind: str, d: int) -> nn.Module:
-    if kind == "wide_transformer":
-        return WideRefine(d, 4, attention_dropout=0.1, dropout=0.2)
-    attend = Refine(d, 4, dropout=0.2)
-    if kind == "transformer":
-        return attend
-    return nn.Sequential(attend, RefineLocally(d, 7, dropout=0.1))
-
-
 def to_foreground(
     mask: Float[Tensor, "b t"], *, threshold: Literal["half", "mean"] = "half"
 ) -> Bool[Tensor, "b t"]:
@@ -216,7 +194,7 @@ class Stale(Trained):
         d = widths.text
         if config.features == "own":
             self.narrow = nn.Conv1d(widths.video, d, 3, padding=1)
-        self.embed = _temporal_network(config, d)
+        self.embed = temporal_network(config.temporal_net, d, layers=config.temporal_layers)
         reads = config.text_encoder == "finetune" or config.context_tokens > 0
         self.context = _read_by_tower(config, space) if reads else None
         if config.text_encoder == "none":

@@ -145,6 +145,11 @@ class Trained(nn.Module):
         return self.pairing_of(self.config)
 
     @classmethod
+    def is_ready(cls, settings: Mapping[str, object]) -> bool:
+        """Whether, with these settings, it can be asked before it has learned anything: no."""
+        return False
+
+    @classmethod
     def prepare(cls, config: Any, names: Sequence[str]) -> Any:
         """The settings, with what they have to know of the classes to be trained on: nothing."""
         return config
