@@ -20,9 +20,11 @@ import numpy as np
 
 from openmoment.cache import Cache
 from openmoment.datasets.base import prompt_name as words_of
+from openmoment.encoders import load_encoder
+from openmoment.encoders.flow import FlowEncoder
 from openmoment.features import write_features
 from openmoment.files import write_text
-from openmoment.pipeline import load_pipeline
+from openmoment.pipeline import encode_snippets, load_pipeline
 from openmoment.types import Annotations
 
 COMPOSED_CLASSES = (
@@ -168,6 +170,17 @@ def compose_split(
             database[f"{subset}-{key}"] = entry | {"subset": subset}
     write_text(json.dumps({"database": database}, indent=1), folder / "annotations.json")
     return folder, tuple(unseen)
+
+
+def add_flow(folder: Path) -> None:
+    """The optical flow of a split's videos beside their features, where it is not there yet."""
+    encoder = FlowEncoder(load_encoder("embedded"))
+    for subset in ("train", "test"):
+        for video in sorted((folder / subset).glob("*.mp4")):
+            path = folder / "features" / f"{subset}-{video.stem}{encoder.suffix}"
+            if not path.is_file():
+                print(f"flow of {video} ...", file=sys.stderr)
+                write_features(encode_snippets(video, encoder, Cache(), fps=encoder.fps), path)
 
 
 def continuous(root: Path) -> dict[str, list[Video]]:

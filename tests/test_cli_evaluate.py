@@ -204,6 +204,32 @@ def test_a_method_that_ignores_its_text_is_found_out(world: tuple[Path, Path]) -
     assert "does not seem to read its text" in done.stdout
 
 
+def test_proposals_of_others_are_classified_without_any_training(
+    world: tuple[Path, Path], tmp_path: Path
+) -> None:
+    truth, features = world
+    videos = {
+        f"film{i}": [{"segment": [10 * k + i, 10 * k + i + 6], "score": 0.5} for k in range(3)]
+        for i in range(6)
+    }
+    path = tmp_path / "proposals.json"
+    path.write_text(json.dumps({"results": videos}))
+    args = ("evaluate", "--method", "two_stage", "--gt", truth, "--features", features)
+    assert "has to be trained first" in refusal(*args)
+    done = run(*args, "--proposals", path, "--recall", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["mean"]["mAP_avg"] > 0.9
+    assert found["card"]["external_scores"] == "proposals of proposals.json"
+    recall = found["proposal_recall"]
+    assert (recall["AR@1"], recall["AR@100"]) == (pytest.approx(1 / 3), 1)
+    assert list(recall) == ["AR@1", "AR@5", "AR@10", "AR@50", "AR@100", "AUC"]
+    done = run(*args, "--proposals", path, "--recall")
+    assert "AR@100" in done.stdout and "labels aside" in done.stdout
+    path.write_text(json.dumps({"results": {}}))
+    assert "holds no video 'film0'" in refusal(*args, "--proposals", path)
+
+
 def test_videos_without_features_are_declared_or_refused(world: tuple[Path, Path]) -> None:
     truth, features = world
     (features / "film3.safetensors").unlink()

@@ -5,7 +5,9 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +24,13 @@ from videos import make_video
 from openmoment.cache import Cache
 from openmoment.encoders import load_encoder
 from openmoment.encoders.base import Encoder
-from openmoment.encoders.flow import FULL_COLOUR_SPEED, FlowEncoder, flow_frames, to_colours
+from openmoment.encoders.flow import (
+    FULL_COLOUR_SPEED,
+    FlowEncoder,
+    flow_frames,
+    flow_of,
+    to_colours,
+)
 from openmoment.encoders.flow_algorithms import NAMES, Dis, Flow, Raft, load_flow
 from openmoment.encoders.torchvision_ops import declare_missing
 from openmoment.errors import (
@@ -36,7 +44,8 @@ from openmoment.errors import (
 from openmoment.experiment import FeatureFolder
 from openmoment.extraction import extract
 from openmoment.features import read_features
-from openmoment.pipeline import encode_snippets
+from openmoment.methods import load_method
+from openmoment.pipeline import Pipeline, encode_snippets
 from openmoment.types import Snippets
 from openmoment.video import Frame, read_frames
 
@@ -281,6 +290,27 @@ def test_fingerprints_tell_flows_apart() -> None:
     assert FlowEncoder(Looker()).fingerprint == FlowEncoder(Looker()).fingerprint
 
 
+def test_the_motion_comes_with_the_frames_where_it_is_seen(video: Path) -> None:
+    encoder = Looker()
+    made = FlowEncoder(encoder, "dis-fast")
+    seen = flow_of(made.name, made.fingerprint, encoder)
+    assert seen is not None and seen.fingerprint == made.fingerprint
+    assert flow_of(made.name, "other settings", encoder) is None
+    assert flow_of("looker+flow-magic", made.fingerprint, encoder) is None
+    assert flow_of("i3d", made.fingerprint, encoder) is None
+    encoder.encode_video = FakeEncoder(dim_in=3).encode_video  # of the frames themselves
+    plain = Pipeline(encoder, load_method("similarity", encoder.space), "similarity", 4.0, None)
+    assert plain.snippets(video).flow is None
+    told = load_method("similarity", encoder.space)
+    told.config = SimpleNamespace(sees_flow=True)
+    with pytest.raises(ConfigError, match="not made here"):
+        replace(plain, method=told).snippets(video)
+    both = replace(plain, method=told, flow=seen).snippets(video)
+    assert both.flow is not None and both.flow.recipe.encoder == "looker+flow-dis-fast"
+    np.testing.assert_array_equal(both.features, plain.snippets(video).features)
+    np.testing.assert_array_equal(both.flow.features, encode(video, seen).features)
+
+
 def test_both_files_lie_side_by_side_and_are_not_mistaken(video: Path, tmp_path: Path) -> None:
     plain, moved = load_encoder("embedded"), FlowEncoder(Looker())
     fake = FakeEncoder()
@@ -450,7 +480,7 @@ def test_unknown_names_and_settings_are_refused() -> None:
     with pytest.raises(UnknownNameError):
         load_flow("dis@weights.safetensors")
     with pytest.raises(ConfigError, match="sees no pictures"):
-        FlowEncoder(load_encoder("synthetic"))
+        FlowEncoder(FakeEncoder())
     with pytest.raises(ConfigError, match="full_colour_speed"):
         FlowEncoder(Looker(), full_colour_speed=-1.0)
 

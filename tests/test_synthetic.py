@@ -27,12 +27,15 @@ from openmoment.datasets.synthetic import (
 from openmoment.datasets.synthetic_files import write_world
 from openmoment.encoders import BEST_FIRST, load_encoder
 from openmoment.encoders.base import HasTextTower
+from openmoment.encoders.synthetic import Synthetic
 from openmoment.errors import FormatError, VideoError
 from openmoment.evaluation.detection import evaluate_detection
-from openmoment.features import read_features
+from openmoment.features import FLOW_SUFFIX, read_features
 from openmoment.methods import METHODS, load_method
 from openmoment.methods.background import BACKGROUND
 from openmoment.postprocess import nms, runs
+from openmoment.priors import read_priors
+from openmoment.priors.pictures import read_picture
 from openmoment.types import Annotations, Detections, Queries, Recipe, SnippetGrid, Snippets
 
 NAMES = tuple(f"class {i}" for i in range(8))
@@ -250,6 +253,76 @@ def test_a_world_needs_two_classes_and_an_even_width() -> None:
         SyntheticWorld(NAMES, texts()[:, :-1], footage)
 
 
+# the second stream, and pictures ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dataset", FOOTAGE)
+def test_the_motion_stream_depends_on_seed_and_video_alone(dataset: str) -> None:
+    made, again, other = (
+        SyntheticWorld(NAMES, texts(), FOOTAGE[dataset], settings=World(), seed=seed)
+        for seed in (0, 0, 1)
+    )
+    for video in list_videos("test", 3, len(NAMES)):
+        film = again.make(video)
+        flow = made.make_flow(film, video)
+        assert flow.shape == film.features.shape and flow.dtype == np.float32
+        np.testing.assert_allclose(np.linalg.norm(flow, axis=1), 1, atol=1e-5)
+        np.testing.assert_array_equal(flow, again.make_flow(film, video))
+        assert np.abs(flow - other.make_flow(film, video)).max() > 0.1
+        np.testing.assert_array_equal(made.make(video).features, film.features)  # as before it
+
+
+def test_the_motion_stream_says_where_instances_begin_and_end() -> None:
+    made, false_alarms, counted = world(motion=20, noise=1), 0, 0
+    axes = made.directions.motion
+    np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
+    for video in list_videos("test", 12, len(NAMES)):
+        film = made.make(video)
+        begins, goes_on, ends = (made.make_flow(film, video) @ axes.T).T
+        away_s = np.inf
+        for track, times_s in zip((begins, ends), film.annotations.segments.T, strict=True):
+            own_s = np.abs(film.grid.centres_s[:, None] - times_s).min(axis=1)
+            assert track[own_s <= film.grid.snippet_s / 2].min() > 0.4
+            false_alarms += (track[own_s > 2] > 0.8).sum()
+            away_s = np.minimum(away_s, own_s)
+        is_inside = inside(film) >= 0
+        steady = np.maximum(begins, ends) < 0.4
+        assert goes_on[is_inside & steady].min(initial=1) > 0.7
+        assert np.abs(goes_on[~is_inside & (away_s > 2)]).max() < 0.5
+        counted += 2 * len(film.annotations)
+    assert 0.1 * counted < false_alarms < 6 * counted  # something moves that is no instance
+
+
+def test_the_motion_stream_says_nothing_of_what_happens() -> None:
+    footage = FOOTAGE["thumos14"]
+    made, other = (SyntheticWorld(NAMES, texts(seed), footage) for seed in (0, 9))
+    for video in list_videos("test", 3, len(NAMES)):
+        film = made.make(video)
+        np.testing.assert_array_equal(made.make_flow(film, video), other.make_flow(film, video))
+
+
+def test_a_film_in_which_nothing_happens_moves_too() -> None:
+    (video,) = list_videos("test", 1, len(NAMES))
+    film = world(noise=1).make(video)
+    nothing = replace(film.annotations, segments=np.zeros((0, 2)), labels=np.zeros(0, int))
+    flow = world(noise=1).make_flow(film._replace(annotations=nothing), video)
+    assert np.isfinite(flow).all()
+
+
+def test_views_show_the_looks_of_a_class_each_in_its_own_way() -> None:
+    made = world(variation=1.0, rotation=0.5)
+    for label in range(3):
+        views = made.draw_views(label, 40)
+        np.testing.assert_allclose(np.linalg.norm(views, axis=1), 1, atol=1e-5)
+        looks = made.directions.classes[label]
+        assert (views @ looks).mean() == pytest.approx(1 / np.sqrt(2), abs=0.05)
+        assert np.abs(views @ views.T - np.eye(40)).max() < 0.9
+        np.testing.assert_array_equal(views, made.draw_views(label, 40))
+        np.testing.assert_array_equal(views[:4], made.draw_views(label, 4))
+    np.testing.assert_allclose(world().draw_views(2, 2), [world().directions.classes[2]] * 2, 1e-5)
+    assert np.abs(views - world(variation=1.0, seed=1).draw_views(2, 40)).max() > 0.1
+
+
 # what can be found -------------------------------------------------------------------------------
 
 
@@ -433,10 +506,48 @@ def test_an_interrupted_world_has_no_annotations_of_the_one_before(tmp_path: Pat
     assert (tmp_path / "annotations.json").read_bytes() == first
 
 
+def test_flow_and_priors_are_written_beside_the_same_features(tmp_path: Path) -> None:
+    command = ("datasets", "synthesize", "thumos14", "--train", 1, "--test", 2, "--seed", 3)
+    plain, full = tmp_path / "plain", tmp_path / "full"
+    assert run(*command, "--out", plain).exit_code == 0
+    done = run(*command, "--out", full, "--flow", "--priors")
+    assert done.exit_code == 0, done.output
+    names = {path.relative_to(plain) for path in plain.rglob("*") if path.is_file()}
+    assert len(names) == 4
+    assert all((plain / name).read_bytes() == (full / name).read_bytes() for name in names)
+
+    seen = load_encoder("synthetic")
+    assert isinstance(seen, Synthetic)
+    words = seen.encode_text([prompt_name(name) for name in class_names("thumos14")])
+    made = SyntheticWorld(class_names("thumos14"), words, FOOTAGE["thumos14"], seed=3)
+    video = Video("synthetic_test_00001", 1)
+    flow = read_features(full / "features" / f"{video.id}{FLOW_SUFFIX}")
+    np.testing.assert_array_equal(flow.features, made.make_flow(made.make(video), video))
+    assert flow.recipe.encoder.startswith("synthetic+flow-")
+    assert flow.recipe.fingerprint != seen.fingerprint
+
+    priors = read_priors(full / "priors")
+    assert sorted(priors) == sorted(prompt_name(name) for name in class_names("thumos14"))
+    prior, label = priors["Pole Vault"], class_names("thumos14").index("PoleVault")
+    assert len(prior.texts) == len(prior.images) == 4
+    assert all("Pole Vault" in text for text in prior.texts)
+    points = seen.encode_pictures([read_picture(path) for path in prior.images])
+    cosines = (points * made.draw_views(label, 4)).sum(axis=1)
+    np.testing.assert_allclose(cosines, 1, atol=1e-3)
+
+    other = (*command[:-1], 4, "--out", full, "--flow", "--priors")
+    assert run(*other).exit_code == 0  # another world's pictures do not stay
+    again = read_picture(read_priors(full / "priors")["Pole Vault"].images[0])
+    assert (seen.encode_pictures([again]) @ points[0])[0] < 0.9
+
+
 def test_synthesizing_refuses_in_one_line(tmp_path: Path) -> None:
     command = ("datasets", "synthesize", "thumos14", "--out", tmp_path)
     assert "Did you mean 'thumos14'" in refusal(*command[:2], "thumos", *command[3:])
     assert "Unknown setting 'colour'" in refusal(*command, "--set", "colour=3")
+    sentences = (*command[:2], "charades-sta", *command[3:], "--priors")
+    assert "--priors: charades-sta has sentences and no classes" in refusal(*sentences)
+    assert not (tmp_path / "features").exists()
     (tmp_path / "taken").touch()
     assert "cannot be written" in refusal(*command[:-1], tmp_path / "taken")
     assert "rotation must lie in [0, 1]" in refusal(*command, "--set", "rotation=2")
@@ -449,6 +560,18 @@ def test_the_backbone_of_the_made_up_world_sees_no_video(tmp_path: Path) -> None
         encoder.encode_video(video, fps=4.0, source_sha256="")
     assert "synthetic" not in BEST_FIRST
     assert encoder.fingerprint != load_encoder("embedded").fingerprint
+
+
+def test_made_up_pictures_are_seen_as_what_they_were_drawn_of() -> None:
+    encoder = load_encoder("synthetic")
+    assert isinstance(encoder, Synthetic)
+    points = np.random.default_rng(0).standard_normal((3, encoder.dim))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    seen = encoder.encode_pictures([encoder.draw(point) for point in points])
+    assert seen.dtype == np.float32
+    np.testing.assert_allclose((seen * points).sum(axis=1), 1, atol=1e-3)
+    with pytest.raises(FormatError, match="made-up pictures of 24 x 16 alone, got 9 x 8"):
+        encoder.encode_pictures([np.zeros((8, 9, 3), np.uint8)])
 
 
 def test_methods_can_train_the_words_of_the_made_up_world() -> None:

@@ -73,12 +73,28 @@ def test_the_learning_rate_is_a_function_of_the_step() -> None:
     cosine = [(1 + math.cos(math.pi * step / 8)) / 2 for step in range(8)]
     assert rates(schedule="cosine") == pytest.approx(cosine)
     assert rates(warmup_steps=3) == [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]
+    assert (
+        rates(warmup_share=0.375)
+        == rates(warmup_steps=3)
+        == rates(warmup_steps=3, warmup_share=0.2)
+    )
+    assert rates(warmup_steps=1, warmup_share=0.375) == rates(warmup_steps=3)  # the longer
+    falling = [(8 - step) / 8 for step in range(8)]
+    assert rates(schedule="linear") == pytest.approx(falling)
+    warm = [1 / 3, 2 / 3, 1, 5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]
+    assert rates(schedule="linear", warmup_share=0.25) == pytest.approx(warm)
 
 
 @pytest.mark.parametrize("name", ["lr", "epochs", "batch_size", "checkpoint_steps"])
 def test_impossible_settings_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} must be positive, got 0"):
         from_table(TrainConfig, {name: 0}, where="training")
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_a_warmup_is_a_part_of_the_steps(share: float) -> None:
+    with pytest.raises(ConfigError, match=r"warmup_share must lie in \[0, 1\)"):
+        from_table(TrainConfig, {"warmup_share": share}, where="training")
 
 
 def test_a_setting_is_the_methods_or_of_training() -> None:

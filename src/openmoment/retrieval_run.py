@@ -29,7 +29,7 @@ from openmoment.experiment import (
 )
 from openmoment.files import write_text
 from openmoment.pipeline import tidy_name
-from openmoment.types import Detections, Queries
+from openmoment.types import Detections, Pairs, Queries
 
 SCHEMA = "openmoment-retrieval/1"
 
@@ -128,12 +128,13 @@ class Asked:
 
 
 def _part(queries: Queries, rows: list[int]) -> Queries:
-    variants = queries.variants
+    variants, pairs = queries.variants, queries.pairs
     return replace(
         queries,
         names=tuple(queries.names[row] for row in rows),
         embeddings=queries.embeddings[rows],
         variants=None if variants is None else variants[rows],
+        pairs=None if pairs is None else Pairs(pairs.tokens[rows], pairs.points[rows]),
     )
 
 

@@ -129,6 +129,10 @@ def evaluate_verb(
         Path | None,
         typer.Option(metavar="DIR", help="Captions of the videos: openmoment features caption."),
     ] = None,
+    proposals: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Proposals of others, for methods that classify them."),
+    ] = None,
     priors: PriorsPath = None,
     device: Device = "cpu",
     precision: Precision = "fp32",
@@ -140,6 +144,10 @@ def evaluate_verb(
         typer.Option(
             "--label-given", help="Also R@tIoU and mIoU with the label given, as GRIZAL reports."
         ),
+    ] = False,
+    recall: Annotated[
+        bool,
+        typer.Option("--recall", help="Also AR@AN and its AUC: what is proposed, labels aside."),
     ] = False,
     text_check: Annotated[
         bool,
@@ -180,16 +188,18 @@ def evaluate_verb(
     from openmoment.evaluation.kept import keep
     from openmoment.evaluation.protocol import ALL_CLASSES, Protocol
     from openmoment.experiment import Checkpoints, SnippetSource
+    from openmoment.proposals import read_proposals
     from openmoment.report.diagnosis import write_diagnosis
 
     if (predictions is None) == (method is None and checkpoint is None):
         raise ConfigError(
             "Give a prediction file to score, or --method NAME or --checkpoint DIR to run one."
         )
-    how = Asked(method, preset, set_ or [], backbone, device, precision, priors)
+    given = [*(set_ or []), *(["proposals=file"] if proposals else [])]
+    how = Asked(method, preset, given, backbone, device, precision, priors)
     if (name := dataset or profile) and is_retrieval(name):
         of_classes = (setting != ALL_CLASSES, unseen, generalized, classes, review, diagnose)
-        refuse_options(name, *of_classes)
+        refuse_options(name, *of_classes, recall, regions)
         sentences = Sentences(name, gt, root, subset)
         if predictions:
             score_retrieval(predictions, sentences, form=form.value, as_json=as_json)
@@ -233,7 +243,8 @@ def evaluate_verb(
     else:
         trained = Checkpoints(checkpoint, protocol, how.load) if checkpoint else None
         pipeline = trained(next(iter(protocol.parts))) if trained else how.load()
-        source = SnippetSource(pipeline, features, videos, captions)
+        made = read_proposals(proposals) if proposals else None
+        source = SnippetSource(pipeline, features, videos, captions, made)
         run = _run(protocol, source, trained, allow_missing)
         checks = _check_text(protocol, source, trained, run.result) if text_check else {}
     report = Report(
@@ -242,6 +253,7 @@ def evaluate_verb(
         review=review,
         diagnose=diagnose is not None,
         regions=regions,
+        recall=recall,
         groups=_groups(protocol),
     )
     if out:

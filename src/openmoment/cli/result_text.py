@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from openmoment.errors import ConfigError
+from openmoment.evaluation.detection import average_recall
 from openmoment.evaluation.diagnosis import Diagnosis
 from openmoment.evaluation.diagnosis import diagnose as diagnosis_of
 from openmoment.evaluation.protocol import Run, score_split, whole_video_with_true_labels
@@ -17,18 +18,23 @@ from openmoment.evaluation.tables import (
     TableFormat,
     classes_table,
     comparison_table,
+    percent,
     regions_table,
     render,
     splits_note,
     splits_table,
 )
 
+_NUM_PROPOSALS = (1, 5, 10, 50, 100)
+"""Of a video, on average: those of the ActivityNet proposal task, and some below."""
+
 
 class Report:
     """Everything that is printed about one run.
 
     ``review`` is a recall, ``groups`` are class names to diagnose apart; both need a single split.
-    ``regions`` adds GRIZAL's metrics. Raises ConfigError where there is nothing to say.
+    ``regions`` adds GRIZAL's metrics, ``recall`` those of proposals. Raises ConfigError where
+    there is nothing to say.
     """
 
     def __init__(
@@ -39,9 +45,11 @@ class Report:
         review: float | None = None,
         diagnose: bool = False,
         regions: bool = False,
+        recall: bool = False,
         groups: Mapping[str, Collection[str]] | None = None,
     ) -> None:
         self.run, self.checks, self.regions = run, checks, regions
+        self.recall = _recall(run) if recall else {}
         if regions and not run.result.label_given:
             raise ConfigError(
                 "--label-given needs a score for every class and snippet: --method or --checkpoint "
@@ -67,6 +75,8 @@ class Report:
         document = self.run.result.to_dict()
         if self.checks:
             document["text_check"] = {name: check.mean for name, check in self.checks.items()}
+        if self.recall:
+            document["proposal_recall"] = self.recall
         if self.oracle:
             document["whole_video_true_labels"] = self.oracle.mean
         if self.review:
@@ -95,6 +105,10 @@ class Report:
         if self.regions:
             told = "With the label given: the region above one half, and all that is annotated."
             typer.echo(f"\n{told}\n\n" + render(*regions_table(rows, result.card), form))
+        if self.recall:
+            told = "Recall of the best proposals of a video, labels aside, over tIoU 0.5 to 0.95."
+            cells = [percent(value) for value in self.recall.values()]
+            typer.echo(f"\n{told}\n\n" + render(list(self.recall), [cells], form))
         if self.checks:
             typer.echo("\n" + "\n".join(_drops(result, self.checks)))
         for part in (self.review, self.diagnosis):
@@ -134,6 +148,14 @@ def drop_line(name: str, metric: str, own: float, other: float) -> str:
         f"{name}: {metric} {100 * own:.1f} becomes {100 * other:.1f} "
         f"({100 * kept:.0f} % is left): {verdict}."
     )
+
+
+def _recall(run: Run) -> dict[str, float]:
+    """AR@AN and the area under it up to the last of these, the mean over the splits."""
+    curves = [average_recall(run.predictions[name], truth) for name, truth in run.truth.items()]
+    found = {f"AR@{n}": [curve.at(float(n)) for curve in curves] for n in _NUM_PROPOSALS}
+    found["AUC"] = [curve.auc for curve in curves]
+    return {name: sum(values) / len(values) for name, values in found.items()}
 
 
 def _oracle(run: Run) -> Result:

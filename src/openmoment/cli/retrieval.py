@@ -54,7 +54,7 @@ def refuse_options(name: str, *given: object) -> None:
     if any(given):
         raise ConfigError(
             f"{name} has sentences and no classes: leave out --setting, --unseen, --generalized, "
-            "--classes, --review and --diagnose."
+            "--classes, --review, --diagnose, --recall and --label-given."
         )
 
 

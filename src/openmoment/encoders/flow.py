@@ -22,7 +22,7 @@ from numpy import ndarray as Array
 from openmoment.encoders.base import Encoder, Progress, SeesPictures, Space
 from openmoment.encoders.flow_algorithms import DEFAULT, Flow, load_flow
 from openmoment.encoders.frames import encode_frames
-from openmoment.errors import ConfigError, VideoError
+from openmoment.errors import ConfigError, UnknownNameError, VideoError
 from openmoment.features import FLOW_SUFFIX
 from openmoment.types import Recipe, Snippets
 
@@ -144,12 +144,16 @@ class _OnePictureError(ValueError):
     """There is nothing to compare the only frame with."""
 
 
-def flow_of(name: str, encoder: Encoder) -> FlowEncoder:
-    """The flow encoder of that name, made of the backbone that its name begins with.
-
-    Raises UnknownNameError for a flow that is not known.
-    """
-    return FlowEncoder(encoder, name.removeprefix(encoder.name + FLOW_MARK))
+def flow_of(name: str, fingerprint: str, encoder: Encoder) -> FlowEncoder | None:
+    """The flow encoder of a backbone by its name, if it is made here with the same settings."""
+    mark = encoder.name + FLOW_MARK
+    if not name.startswith(mark):
+        return None
+    try:
+        made = FlowEncoder(encoder, name.removeprefix(mark))
+    except (UnknownNameError, ConfigError):
+        return None
+    return made if made.fingerprint == fingerprint else None
 
 
 def flow_frames(

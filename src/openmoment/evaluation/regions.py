@@ -22,9 +22,11 @@ def label_given(
 ) -> dict[str, float]:
     """R@tIoU and mIoU over all pairs of a video and a class that it shows, as fractions.
 
-    Empty where a prediction brings no scores of snippets. Source: GRIZAL, appendix S.2.2.
+    Empty where a class has no score for each snippet, and where nothing is annotated.
+    Source: GRIZAL, appendix S.2.2.
     """
     predicted: dict[tuple[str, str], Retrieved] = {}
+    durations_s: dict[str, float] = {}
     true = {
         (video, known.names[label]): known.segments[known.labels == label]
         for video, known in truth.items()
@@ -32,13 +34,18 @@ def label_given(
     }
     for video, name in true:
         found = predictions.get(video)
-        origin = found.origin if found else None
+        origin = None if found is None else found.origin
         if found is None or origin is None or origin.curves is None or origin.grid is None:
+            return {}
+        if name not in found.names:
             return {}
         curve = origin.curves[found.names.index(name)]
         segments = origin.grid.runs_to_seconds(runs(curve > _SHOWN))
         predicted[video, name] = Retrieved(segments, segments[:, 1] - segments[:, 0])
-    durations_s = {video: known.duration_s for video, known in truth.items()}
+        told_s = truth[video].duration_s  # NaN where annotations do not say
+        durations_s[video] = told_s if told_s > 0 else origin.duration_s
+    if not true:
+        return {}
     scores = region_recall(predicted, true, durations_s, tious=tious)
     recalls = {f"R@IoU{tiou:g}": float(scores.at(1, tiou)) for tiou in tious}
     return recalls | {MEAN_IOU: float(scores.mean_iou)}

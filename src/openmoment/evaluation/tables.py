@@ -23,7 +23,7 @@ def render(header: Sequence[str], rows: Sequence[Sequence[str]], form: TableForm
         return table.getvalue().rstrip("\n")
     from tabulate import tabulate
 
-    numeric = [name.startswith(("mAP", "AP", "R@", "mIoU")) for name in header]
+    numeric = [name.startswith(("mAP", "AP", "AR@", "AUC", "R@", "mIoU")) for name in header]
     align = ["right" if is_number else "left" for is_number in numeric]
     return tabulate(
         rows, headers=list(header), tablefmt=_STYLES[form], colalign=align, disable_numparse=True

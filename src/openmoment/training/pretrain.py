@@ -29,7 +29,7 @@ from openmoment.training.run import (
     make_method,
     resolve,
     trainable,
-    with_tasks,
+    with_task,
 )
 
 
@@ -63,8 +63,8 @@ def plan_clips(
     Raises UnknownNameError, ConfigError, FormatError, VideoError, FeatureError.
     """
     cls = trainable(method)
-    if not has_task(cls):
-        able = ", ".join(with_tasks())
+    if not has_task(cls, CLIPS):
+        able = ", ".join(with_task(CLIPS))
         raise ConfigError(f"{method} cannot learn from whole clips. Methods that can: {able}.")
     own, config = resolve(method, CLIPS, preset, given)
     if own.get("task", CLIPS) != CLIPS:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 
@@ -136,7 +136,7 @@ def make_plan(
     """
     cls = trainable(method)
     own, config = resolve(method, dataset.name, preset, given)
-    if isinstance(dataset, RetrievalDataset) and has_task(cls):
+    if isinstance(dataset, RetrievalDataset) and has_task(cls, _RETRIEVAL):
         own = {_TASK: _RETRIEVAL, **own}
     _require_task(method, own, dataset)
     if priors and cls.pairing_of(from_table(cls.Config, own, where=f"method {method}")) is None:
@@ -186,26 +186,27 @@ def _require_task(
             f"{method} with task={task} is made for sentences, {dataset.name} has classes. "
             "Leave task out, or choose a dataset of moment retrieval."
         )
-    if has_task(cls):
+    if has_task(cls, _RETRIEVAL):
         raise ConfigError(
             f"{method} with task={task} is made for classes, {dataset.name} has sentences. "
             f"Leave task out, or say task={_RETRIEVAL}."
         )
     raise ConfigError(
         f"{method} is made for classes, {dataset.name} has sentences. Methods that take them: "
-        f"{', '.join(with_tasks())}."
+        f"{', '.join(with_task(_RETRIEVAL))}."
     )
 
 
-def has_task(cls: type[Trained]) -> bool:
-    """Whether a setting says what it is made for; others are made for classes."""
-    return _TASK in {field.name for field in fields(cls.Config)}
+def has_task(cls: type[Trained], task: str) -> bool:
+    """Whether a setting makes it for that task; methods without any are made for classes."""
+    kinds = {field.name: field.type for field in fields(cls.Config)}
+    return _TASK in kinds and task in get_args(kinds[_TASK])
 
 
-def with_tasks() -> list[str]:
-    """The methods that a setting makes for classes, sentences, or clips."""
+def with_task(task: str) -> list[str]:
+    """The methods that a setting makes for that task."""
     able = [name for name in METHODS if issubclass(METHODS[name], Trained)]
-    return [name for name in able if has_task(trainable(name))]
+    return [name for name in able if has_task(trainable(name), task)]
 
 
 def find_preset(method: str, dataset: str, preset: str | None) -> str | None:
