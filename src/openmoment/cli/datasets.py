@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from openmoment.cli.compose import compose_verb
 from openmoment.cli.console import INPUT_FAULT, Json, Root, print_json, say, verb
 from openmoment.cli.synthesize import synthesize_verb
 
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
 _EXAMPLES = 3
 
 app = typer.Typer(
-    help="List datasets, check their files, show class splits, make one up.", no_args_is_help=True
+    help="List datasets, check their files, show class splits, compose one, make one up.",
+    no_args_is_help=True,
 )
 app.command("synthesize")(synthesize_verb)
+app.command("compose")(compose_verb)
 
 
 @app.command("list")

@@ -7,6 +7,7 @@ import typer
 from openmoment import __version__
 from openmoment.cli import (
     ablate,
+    bench,
     compare,
     datasets,
     demo,
@@ -36,6 +37,7 @@ app.command("compare")(compare.compare_verb)
 app.command("demo")(demo.demo_verb)
 app.command("models")(models.models_verb)
 app.command("doctor")(doctor.doctor_verb)
+app.add_typer(bench.app, name="bench")
 app.add_typer(features.app, name="features")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(priors.app, name="priors")

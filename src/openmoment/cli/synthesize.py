@@ -1,6 +1,5 @@
 """openmoment datasets synthesize: a made-up world to try methods in, without any download."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -38,55 +37,27 @@ def synthesize_verb(
     Methods can be trained, compared and taken apart in it: docs/datasets.md. What they score says
     nothing of real video.
     """
-    from openmoment.cache import Cache
-    from openmoment.config import from_table, parse_assignments, to_table
-    from openmoment.datasets import DATASETS
-    from openmoment.datasets.base import prompt_name
+    from openmoment.config import parse_assignments
     from openmoment.datasets.names import SYNTHETIC, published_splits
-    from openmoment.datasets.synthetic import FPS, World
-    from openmoment.datasets.synthetic_files import FEATURES, PRIORS, WORLDS, write_world
-    from openmoment.datasets.synthetic_sentences import SentenceWorld
-    from openmoment.encoders import load_encoder
-    from openmoment.encoders.flow import FlowEncoder
-    from openmoment.encoders.synthetic import Synthetic
-    from openmoment.errors import ConfigError, UnknownNameError
-    from openmoment.priors.made_up import write_made_up_priors
-    from openmoment.types import Recipe
+    from openmoment.datasets.synthetic_files import FEATURES
+    from openmoment.synthesis import make_world
 
-    if name not in WORLDS:
-        raise UnknownNameError("world", name, list(WORLDS))
-    if priors and WORLDS[name].kind is SentenceWorld:
-        raise ConfigError(f"--priors: {name} has sentences and no classes to draw.")
-    benchmark, shape = DATASETS[SYNTHETIC + name], WORLDS[name]
-    given = parse_assignments(set_ or [])
-    settings = from_table(World, {**to_table(shape.settings), **given}, where="world")
-    encoder = load_encoder("synthetic")
-    assert isinstance(encoder, Synthetic)
-    names = [prompt_name(label) for label in shape.names]
-    texts = Cache().texts(encoder.fingerprint, names, encoder.encode_text)
-    world = shape.kind(
-        shape.names,
-        encoder.space.project_text(texts),
-        shape.footage,
-        settings=settings,
-        seed=seed,
-    )
-    num_videos = {
-        benchmark.train_subset: train or shape.footage.num_train,
-        benchmark.test_subset: test or shape.footage.num_test,
-    }
-    num_videos |= dict.fromkeys(shape.more_tests, num_videos[benchmark.test_subset])
-    recipe = Recipe(encoder.name, encoder.fingerprint, FPS, "")
-    seen = FlowEncoder(encoder)
-    moving = replace(recipe, encoder=seen.name, fingerprint=seen.fingerprint) if flow else None
-    with progress_bar(benchmark.name) as advance:
-        write_world(world, out, recipe, num_videos=num_videos, flow=moving, advance=advance)
-    if priors:
-        write_made_up_priors(world, encoder, out / PRIORS)
+    with progress_bar(SYNTHETIC + name) as advance:
+        num_videos = make_world(
+            name,
+            out,
+            seed=seed,
+            train=train,
+            test=test,
+            given=parse_assignments(set_ or []),
+            has_flow=flow,
+            has_priors=priors,
+            advance=advance,
+        )
     counted = ", ".join(f"{number} {subset}" for subset, number in num_videos.items())
     say(f"Made {counted} videos in {out}. They are made up. Next:")
-    setting = " --setting 75-25" if benchmark.name in published_splits() else ""
+    setting = " --setting 75-25" if SYNTHETIC + name in published_splits() else ""
     say(
-        f"openmoment evaluate --method similarity --backbone {encoder.name} --dataset "
-        f"{benchmark.name} --root {out} --features {out / FEATURES}{setting}"
+        f"openmoment evaluate --method similarity --backbone synthetic --dataset "
+        f"{SYNTHETIC + name} --root {out} --features {out / FEATURES}{setting}"
     )

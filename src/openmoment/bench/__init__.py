@@ -1,0 +1,1 @@
+"""Many methods, laid side by side: suites of runs, their records, and what is told of them."""

@@ -1,0 +1,130 @@
+"""One report of a results folder: a page without network or script, Markdown, LaTeX."""
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from openmoment import __version__
+from openmoment.bench.record import Record, digest
+from openmoment.bench.tables import HOW, VERDICT, Section, Table, sections
+from openmoment.evaluation.tables import render
+from openmoment.files import write_text
+from openmoment.report.document import document
+
+_STYLE = """
+table { margin: 0.5rem 0 0; width: auto; font-size: 0.8125rem; }
+.scroll { overflow-x: auto; }
+th, td, td:not([class]) { width: auto; white-space: nowrap; padding: 0.25rem 0.75rem 0.25rem 0; }
+td.words { white-space: normal; min-width: 14rem; color: var(--soft); }
+td.number, th.number { text-align: right; }
+th.words, th.name { text-align: left; }
+tbody tr { cursor: auto; }
+tr.ours td { font-weight: 600; }
+tr.ours td.words { font-weight: 400; }
+h3 { font-size: 1rem; margin: 1.25rem 0 0; }
+"""
+NAMES = {"html": "report.html", "markdown": "report.md", "latex": "report.tex"}
+
+
+def write_reports(
+    records: Sequence[Record],
+    out: Path,
+    *,
+    title: str,
+    failed: Sequence[tuple[str, str]] = (),
+) -> list[Path]:
+    """Write the three forms into a folder, which is there; where they are.
+
+    ``failed`` are names of runs that are not there, and why.
+    """
+    found = sections(records)
+    told = {
+        "html": to_html(title, found, digest(records), failed),
+        "markdown": to_markdown(title, found, digest(records), failed),
+        "latex": to_latex(title, found, digest(records)),
+    }
+    paths = [out / NAMES[form] for form in told]
+    for path, text in zip(paths, told.values(), strict=True):
+        write_text(text, path)
+    return paths
+
+
+def to_markdown(
+    title: str, found: Sequence[Section], word: str, failed: Sequence[tuple[str, str]] = ()
+) -> str:
+    """Headings and tables."""
+    parts = [f"# {title}", _DIGEST.format(word)]
+    for section in found:
+        parts += [f"## {section.title}", *([section.note] if section.note else [])]
+        for table in section.tables:
+            body = render(table.header, [_escaped(row) for row in table.rows], "markdown")
+            parts += [f"### {table.title}", *([table.note] if table.note else []), body]
+    if failed:
+        parts += [f"## {_FAILED}", "\n".join(f"- `{name}`: {why}" for name, why in failed)]
+    return "\n\n".join(parts) + "\n"
+
+
+def to_latex(title: str, found: Sequence[Section], word: str) -> str:
+    """Tables for a paper; they need the package booktabs."""
+    parts = [f"% {title}. {_DIGEST.format(word)}"]
+    for section in found:
+        for table in section.tables:
+            body = render(table.header, table.rows, "latex")
+            parts.append(f"% {section.title}: {table.title}. {section.note}\n{body}")
+    return "\n\n".join(parts).replace("±", r"$\pm$") + "\n"
+
+
+def to_html(
+    title: str, found: Sequence[Section], word: str, failed: Sequence[tuple[str, str]] = ()
+) -> str:
+    """The page."""
+    body = f"<h1>{escape(title)}</h1>\n"
+    body += "".join(_section(section) for section in found)
+    if failed:
+        lines = "".join(f"<li>{escape(name)}: {escape(why)}</li>\n" for name, why in failed)
+        body += f"<section>\n<h2>{_FAILED}</h2>\n<ul>{lines}</ul>\n</section>\n"
+    foot = f"<footer>{_DIGEST.format(word)} Written by OpenMoment {__version__}.</footer>\n"
+    return document(title, body, foot=foot, style=_STYLE)
+
+
+_FAILED = "Runs that failed"
+_DIGEST = "All numbers together: {}. Equal words mean equal numbers, to the last bit."
+
+
+def _section(section: Section) -> str:
+    note = f'<p class="note">{escape(section.note)}</p>\n' if section.note else ""
+    tables = "".join(_table(table) for table in section.tables)
+    return f"<section>\n<h2>{escape(section.title)}</h2>\n{note}{tables}</section>\n"
+
+
+def _table(table: Table) -> str:
+    kinds = [_kind(table, column) for column in range(len(table.header))]
+    head = "".join(
+        f"<th{kind}>{escape(name)}</th>" for name, kind in zip(table.header, kinds, strict=True)
+    )
+    rows = "".join(_row(row, kinds) for row in table.rows)
+    note = f'<p class="note">{escape(table.note)}</p>\n' if table.note else ""
+    return (
+        f'<h3>{escape(table.title)}</h3>\n{note}<div class="scroll"><table>\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n"
+    )
+
+
+def _row(row: Sequence[str], kinds: Sequence[str]) -> str:
+    is_ours = len(row) > 1 and row[1] == "ours"
+    cells = "".join(f"<td{kind}>{escape(cell)}</td>" for cell, kind in zip(row, kinds, strict=True))
+    kind = ' class="ours"' if is_ours else ""
+    return f"<tr{kind}>{cells}</tr>\n"
+
+
+def _kind(table: Table, column: int) -> str:
+    """The class of a column's cells: words, numbers, or none."""
+    if table.header[column] in (HOW, VERDICT):
+        return ' class="words"'
+    cells = [row[column] for row in table.rows if row[column]]
+    is_number = bool(cells) and all(cell[0] in "-+0123456789" for cell in cells)
+    return ' class="number"' if is_number else ' class="name"'
+
+
+def _escaped(row: Sequence[str]) -> list[str]:
+    return [cell.replace("|", r"\|") for cell in row]
