@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from openmoment.demo import make_demo_video
-from openmoment.encoders import ENCODERS
+from openmoment.encoders import ENCODERS, FEATURE_ENCODERS
 from openmoment.methods import METHODS
+from openmoment.released import RELEASES
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -64,6 +65,6 @@ def test_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert (tmp_path / name).is_file()
 
 
-@pytest.mark.parametrize("name", [*ENCODERS, *METHODS])
-def test_every_method_and_backbone_is_described(name: str) -> None:
+@pytest.mark.parametrize("name", [*ENCODERS, *FEATURE_ENCODERS, *METHODS, *RELEASES])
+def test_every_method_backbone_and_release_is_described(name: str) -> None:
     assert any(f"`{name}`" in document.read_text() for document in DOCUMENTS)

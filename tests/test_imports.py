@@ -15,6 +15,7 @@ COLUMNS = (
     (
         "video",
         "features",
+        "released",
         "captions",
         "cache",
         "leases",

@@ -17,7 +17,7 @@ from openmoment.cache import Cache
 from openmoment.cache import sha256 as hash_file
 from openmoment.captions import SUFFIX as CAPTIONS_SUFFIX
 from openmoment.captions import Captions, read_captions, write_captions
-from openmoment.encoders.base import Encoder, Progress, file_suffix
+from openmoment.encoders.base import Progress, VideoEncoder, file_suffix
 from openmoment.encoders.captioning import Captioner, cached_captions
 from openmoment.errors import (
     ConfigError,
@@ -52,7 +52,7 @@ class Extracted:
 def extract(
     videos: Sequence[Path],
     out: Path,
-    encoder: Encoder,
+    encoder: VideoEncoder,
     *,
     fps: float,
     overwrite: bool = False,
@@ -119,7 +119,7 @@ class _Product(Protocol):
 @dataclass(frozen=True)
 class _FeatureFiles:
     recipe: Recipe
-    encoder: Encoder
+    encoder: VideoEncoder
 
     @property
     def suffix(self) -> str:

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 from zipfile import BadZipFile
@@ -134,6 +135,30 @@ def read_features(path: Path, *, expected: Recipe | None = None) -> Snippets:
         raise FeatureError(f"{path}: {error}") from None
 
 
+def join_streams(first: Snippets, second: Snippets) -> Snippets:
+    """Two features of every snippet side by side, such as those of pictures and of flow.
+
+    Raises FeatureError where they are not of the same video and the same snippets.
+    """
+    one, two = first.recipe, second.recipe
+    edges = first.grid.edges_s, second.grid.edges_s
+    is_same = len(edges[0]) == len(edges[1]) and np.allclose(*edges, rtol=0, atol=1e-3)
+    if one.source_sha256 != two.source_sha256 or not is_same:
+        raise FeatureError(
+            f"Features of {one.encoder} and of {two.encoder}: expected the same snippets of the "
+            f"same video, got {len(first)} of {one.source_sha256[:12] or 'an unknown file'} and "
+            f"{len(second)} of {two.source_sha256[:12] or 'an unknown file'}."
+        )
+    fingerprint = sha256(f"{one.fingerprint} {two.fingerprint}".encode()).hexdigest()[:16]
+    name = f"{one.encoder} & {two.encoder}"
+    return Snippets(
+        np.concatenate([first.features, second.features], axis=1),
+        first.grid,
+        Recipe(name, fingerprint, one.fps, one.source_sha256),
+        first.duration_s,
+    )
+
+
 def find_features(folder: Path, suffix: str = SUFFIX) -> dict[str, Path]:
     """The feature files of a folder by the id of their video, with and without ``v_``.
 
@@ -246,12 +271,13 @@ def import_features(
     key: str | None = None,
     layout: Layout | None = None,
 ) -> Snippets:
-    """Snippets from a ``.npy`` or ``.npz`` array of another program, its time axis stated.
+    """Snippets from another program's ``.npy``, ``.npz`` or ``.csv``, its time axis stated.
 
     With ``fps``, snippet i covers ``[i / fps, (i + 1) / fps)``; with ``stride`` see `Stride`; with
     neither, the snippets share the ``duration_s`` of the video equally. Snippets that begin after
     the end of the video are dropped. ``dim_in`` is the width that ``encoder`` makes and tells which
-    axis is time; where it is not known, say the ``layout``. ``key`` picks an array of an ``.npz``.
+    axis is time; where it is not known, say the ``layout``. ``key`` picks an array of an ``.npz``;
+    the first line of a ``.csv`` is its header.
 
     Raises FeatureError when the file holds no such array, when its width or its axes are not those
     stated, or when its time axis does not fit the duration.
@@ -267,14 +293,17 @@ def import_features(
 
 
 def _load_array(path: Path, key: str | None) -> Shaped[Array, "..."]:
-    if path.suffix not in (".npy", ".npz"):
+    if path.suffix not in (".npy", ".npz", ".csv"):
         raise FeatureError(
-            f"{path}: expected a .npy or .npz file. Save the array with numpy.save first; for a "
-            "PyTorch file, numpy.save('x.npy', torch.load('x.pt', weights_only=True).numpy())."
+            f"{path}: expected a .npy or .npz file, or a .csv. Save the array with numpy.save "
+            "first; for a PyTorch file, "
+            "numpy.save('x.npy', torch.load('x.pt', weights_only=True).numpy())."
         )
     if not path.is_file():
         raise FeatureError(f"{path}: no such file.")
     try:
+        if path.suffix == ".csv":
+            return np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2)
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):

@@ -10,7 +10,7 @@ import typer
 
 from openmoment import __version__
 from openmoment.cli.console import INPUT_FAULT, Json, print_json, verb
-from openmoment.cli.models import list_backbones
+from openmoment.cli.models import list_backbones, list_video_models
 
 PACKAGES = ("av", "jaxtyping", "numpy", "safetensors", "tokenizers", "torch", "typer")
 EXTRAS = {
@@ -18,6 +18,7 @@ EXTRAS = {
     "flow": "opencv-python-headless",
     "hf": "transformers",
     "images": "diffusers",
+    "kinetics": "torchvision",
     "plot": "matplotlib",
     "pandas": "pandas",
     "priors": "openai",
@@ -50,6 +51,7 @@ def examine() -> dict[str, Any]:
         "packages": {name: installed(name) for name in PACKAGES},
         "extras": {extra: installed(name) is not None for extra, name in EXTRAS.items()},
         "backbones": list_backbones(),
+        "video_models": list_video_models(),
         "cache": {
             "folder": str(cache.root),
             "bytes": cache.size_bytes(),
@@ -64,9 +66,9 @@ def describe(facts: dict[str, Any]) -> list[str]:
     lines += ["", "packages"]
     for name, found in facts["packages"].items():
         lines.append(f"  {name:<12}  {found or f'MISSING. Run: pip install {name}'}")
-    lines += ["", "backbones"]
-    for row in facts["backbones"]:
-        lines.append(f"  {row['name']:<14}  {row['missing'] or 'ready'}")
+    for title, key in (("backbones", "backbones"), ("for features alone", "video_models")):
+        lines += ["", title]
+        lines += [f"  {row['name']:<14}  {row['missing'] or 'ready'}" for row in facts[key]]
     lines += ["", "extras"]
     for extra, is_ready in facts["extras"].items():
         cure = f"not installed. Run: pip install 'openmoment[{extra}]'"

@@ -1,4 +1,4 @@
-"""openmoment features: extract, caption, import, show."""
+"""openmoment features: extract, caption, import, import-released, join, show."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -11,6 +11,7 @@ import typer
 from openmoment.cli.batch import Hear, conclude, follow
 from openmoment.cli.captions import caption_verb
 from openmoment.cli.console import Backbone, Device, Json, Overwrite, Precision, print_json, verb
+from openmoment.cli.streams import import_released_verb, join_verb
 
 if TYPE_CHECKING:
     from openmoment.extraction import Extracted
@@ -66,7 +67,7 @@ def extract_verb(
     to go faster.
     """
     from openmoment.cache import Cache
-    from openmoment.encoders import load_encoder
+    from openmoment.encoders import load_feature_encoder
     from openmoment.encoders.flow import FULL_COLOUR_SPEED, FlowEncoder
     from openmoment.encoders.flow_algorithms import load_flow
     from openmoment.errors import ConfigError
@@ -76,7 +77,7 @@ def extract_verb(
     if full_colour_speed is not None and flow is None:
         raise ConfigError("--full-colour-speed is of optical flow. Give --flow too.")
     videos = [folder] if folder.is_file() else find_videos(folder)
-    encoder = load_encoder(backbone, device=device, precision=precision)
+    encoder = load_feature_encoder(backbone, device=device, precision=precision)
     if flow is not None:
         speed = FULL_COLOUR_SPEED if full_colour_speed is None else full_colour_speed
         moving = load_flow(flow, device=device)
@@ -100,12 +101,14 @@ def extract_verb(
 
 
 app.command("caption")(caption_verb)
+app.command("import-released")(import_released_verb)
+app.command("join")(join_verb)
 
 
 @app.command("import")
 @verb
 def import_verb(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .npy or .npz file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .npy, .npz or .csv file.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The feature file to write.")],
     backbone: Annotated[str, typer.Option(metavar="NAME", help="What encoded the video.")],
     duration: Annotated[float, typer.Option(metavar="S", help="Of the video, in seconds.")],
@@ -207,9 +210,11 @@ def _parse_stride(
 
 def _known_width(backbone: str) -> int | None:
     """How wide a backbone's features are; None for one that this version does not have."""
-    from openmoment.encoders import load_encoder
+    from openmoment.encoders import FEATURE_ENCODERS, load_encoder
     from openmoment.errors import UnknownNameError
 
+    if backbone in FEATURE_ENCODERS:
+        return FEATURE_ENCODERS[backbone].dim_in  # known without weights
     try:
         return load_encoder(backbone).dim_in
     except UnknownNameError:

@@ -1,12 +1,15 @@
 """openmoment models: the backbones and methods, and what is ready on this machine."""
 
 import inspect
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from openmoment.cli.console import Json, print_json, say, verb
 from openmoment.errors import ConfigError
+
+if TYPE_CHECKING:
+    from openmoment.encoders import VideoEncoder
 
 
 @verb
@@ -21,6 +24,8 @@ def models_verb(
 ) -> None:
     """List backbones and methods: what each is, what it needs, whether it is ready here.
 
+    Backbones for features alone read no words: openmoment features extract --backbone NAME.
+
     openmoment models pull NAME downloads the weights of a backbone, or of MODEL@TAG, into the hub
     cache: nothing else ever downloads. What is there stays, and what arrives is checked.
     """
@@ -29,15 +34,16 @@ def models_verb(
             raise ConfigError(f"Expected nothing, or 'pull NAME', got {' '.join(pull)!r}.")
         pull_weights(pull[1])
         return
-    backbones, methods = list_backbones(), list_methods()
+    backbones, video_models, methods = list_backbones(), list_video_models(), list_methods()
     if as_json:
-        print_json({"backbones": backbones, "methods": methods})
+        print_json({"backbones": backbones, "video_models": video_models, "methods": methods})
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    for title, rows in (("backbone", backbones), ("method", methods)):
+    tables = {"backbone": backbones, "for features alone": video_models, "method": methods}
+    for title, rows in tables.items():
         table = Table(box=None, pad_edge=False, padding=(0, 3, 1, 0))
         for column in (title, "what it is", "ready"):
             table.add_column(column, overflow="fold")
@@ -48,11 +54,13 @@ def models_verb(
 
 def pull_weights(name: str) -> None:
     """Download the weights of a preset or of an open_clip tag, and say where they are."""
-    from openmoment.encoders import ENCODERS
+    from openmoment.encoders import ENCODERS, FEATURE_ENCODERS, split_path
     from openmoment.encoders.hub import pull
     from openmoment.encoders.open_clip import OpenClip
     from openmoment.encoders.open_clip_names import parse_spec, repo_of
 
+    if split_path(name)[0] in FEATURE_ENCODERS:
+        raise ConfigError(f"The weights of {name} are torchvision's, and it downloads them.")
     weights = parse_spec(name)
     if weights is None:
         encoder = ENCODERS[name]
@@ -68,10 +76,18 @@ def list_backbones() -> list[dict[str, str | None]]:
     """Name, summary, and what is missing (None when it is ready)."""
     from openmoment.encoders import ENCODERS
 
-    rows: list[dict[str, str | None]] = []
-    for name, encoder in ENCODERS.items():
-        rows.append({"name": name, "summary": first_line(encoder), "missing": encoder.missing()})
-    return rows
+    return [_row(name, encoder) for name, encoder in ENCODERS.items()]
+
+
+def list_video_models() -> list[dict[str, str | None]]:
+    """The same of those that read no words."""
+    from openmoment.encoders import FEATURE_ENCODERS
+
+    return [_row(name, encoder) for name, encoder in FEATURE_ENCODERS.items()]
+
+
+def _row(name: str, encoder: "type[VideoEncoder]") -> dict[str, str | None]:
+    return {"name": name, "summary": first_line(encoder), "missing": encoder.missing()}
 
 
 def list_methods() -> list[dict[str, str | None]]:

@@ -1,10 +1,14 @@
 """Backbones by name. Listing them, and making one, loads no weights and imports no torch."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from openmoment.encoders.base import Encoder
+from openmoment.encoders.base import Encoder, VideoEncoder
 from openmoment.errors import ConfigError, MissingWeightsError
 from openmoment.registry import LazyTable
+
+if TYPE_CHECKING:
+    from openmoment.encoders.video_models import VideoModel
 
 ENCODERS: LazyTable[type[Encoder]] = LazyTable(
     "backbone",
@@ -17,6 +21,16 @@ ENCODERS: LazyTable[type[Encoder]] = LazyTable(
         "synthetic": "openmoment.encoders.synthetic:Synthetic",
     },
 )
+FEATURE_ENCODERS: "LazyTable[type[VideoModel]]" = LazyTable(
+    "backbone",
+    {
+        "r2plus1d-18": "openmoment.encoders.video_models:R2Plus1D18",
+        "s3d": "openmoment.encoders.video_models:S3D",
+        "mvit-v2-s": "openmoment.encoders.video_models:MViTV2S",
+        "swin3d-t": "openmoment.encoders.video_models:Swin3DT",
+    },
+)
+"""Those that make features and read no words."""
 AUTO = "auto"
 """The best backbone that is ready on this machine; it never downloads."""
 
@@ -31,8 +45,13 @@ def load_encoder(name: str = AUTO, *, device: str = _CPU, precision: str = _FULL
     folder of open_clip or of transformers (CLIP, SigLIP).
 
     ``device`` and ``precision`` ("fp32", "bf16", "fp16") are for models of torch. Raises
-    UnknownNameError, ConfigError, MissingWeightsError.
+    UnknownNameError, ConfigError (for one of `FEATURE_ENCODERS`, too), MissingWeightsError.
     """
+    if split_path(name)[0] in FEATURE_ENCODERS:
+        raise ConfigError(
+            f"{name} reads no words. Make features with it (openmoment features extract), and "
+            "train a method on them: features=own, and a backbone that reads words."
+        )
     if name == AUTO:
         name = next(known for known in BEST_FIRST if ENCODERS[known].missing() is None)
     if name not in ENCODERS:
@@ -49,13 +68,36 @@ def load_encoder(name: str = AUTO, *, device: str = _CPU, precision: str = _FULL
             if is_folder(folder):
                 return TransformersClip(folder, device=device, precision=precision)
     encoder = ENCODERS[name]
-    if problem := encoder.missing():
-        raise MissingWeightsError(problem)
+    _refuse(encoder.missing())
     if (device, precision) == (_CPU, _FULL):
         return encoder()
     if encoder.takes_device:
         return encoder(device=device, precision=precision)  # pyright: ignore[reportCallIssue]
     raise ConfigError(f"{name} runs on the processor, in {_FULL}, and takes no other.")
+
+
+def load_feature_encoder(
+    name: str = AUTO, *, device: str = _CPU, precision: str = _FULL
+) -> VideoEncoder:
+    """As `load_encoder`, or one of `FEATURE_ENCODERS`, by ``NAME`` or ``NAME@FILE.safetensors``."""
+    plain, path = split_path(name)
+    if plain not in FEATURE_ENCODERS:
+        return load_encoder(name, device=device, precision=precision)
+    encoder = FEATURE_ENCODERS[plain]
+    if path is None:
+        _refuse(encoder.missing())
+    return encoder(path, device=device, precision=precision)
+
+
+def split_path(name: str) -> tuple[str, Path | None]:
+    """``NAME@FILE`` as the name and the file."""
+    plain, _, path = name.partition("@")
+    return plain, Path(path).expanduser() if path else None
+
+
+def _refuse(problem: str | None) -> None:
+    if problem:
+        raise MissingWeightsError(problem)
 
 
 def describe_backbone(name: str) -> str:

@@ -3,16 +3,19 @@
 Axes: t snippets, k texts, d joint width, d_in width of the stored features.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float, UInt8
 from numpy import ndarray as Array
 
 from openmoment.features import SUFFIX
-from openmoment.types import Snippets
+from openmoment.types import SnippetGrid, Snippets
+
+if TYPE_CHECKING:
+    from openmoment.video import Frame
 
 Progress = Callable[[float, float], None]
 """Called with (seconds of video done, seconds in all) while a video is encoded."""
@@ -141,8 +144,8 @@ class AsksByPicture(Protocol):
 
 
 @runtime_checkable
-class Encoder(Protocol):
-    """One vision and language backbone. Making one is cheap: weights load when first needed."""
+class VideoEncoder(Protocol):
+    """What makes features of video. Making one is cheap: weights load when first needed."""
 
     name: str
     note: str
@@ -155,11 +158,6 @@ class Encoder(Protocol):
     @property
     def dim_in(self) -> int:
         """The width of the features."""
-        ...
-
-    @property
-    def space(self) -> Space:
-        """How its features and texts are compared."""
         ...
 
     @property
@@ -176,6 +174,16 @@ class Encoder(Protocol):
         self, path: Path, *, fps: float, source_sha256: str, progress: Progress | None = None
     ) -> Snippets:
         """Decode and encode a video in constant memory. Raises VideoError."""
+        ...
+
+
+@runtime_checkable
+class Encoder(VideoEncoder, Protocol):
+    """One vision and language backbone: it reads words, too, into the space of its features."""
+
+    @property
+    def space(self) -> Space:
+        """How its features and texts are compared."""
         ...
 
     def encode_text(
@@ -202,6 +210,29 @@ class SeesPictures(Protocol):
         ...
 
 
-def file_suffix(encoder: Encoder) -> str:
+@runtime_checkable
+class SeesClips(Protocol):
+    """An encoder of clips, which sees whatever frames are drawn for it."""
+
+    picture_side: int | None
+    """The shorter side that frames must have; None: any."""
+
+    @property
+    def clip_rate(self) -> float:
+        """Frames per second that it wants to see."""
+        ...
+
+    def encode_stream(
+        self,
+        frames: "Iterable[Frame]",
+        *,
+        fps: float,
+        advance: Callable[[float], None] | None = None,
+    ) -> tuple[Float[Array, "t d_in"], SnippetGrid]:
+        """What `encode_video` makes of the frames of a video, and the snippets' times."""
+        ...
+
+
+def file_suffix(encoder: VideoEncoder) -> str:
     """What the names of its feature files end in."""
     return getattr(encoder, "suffix", SUFFIX)

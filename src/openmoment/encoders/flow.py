@@ -8,7 +8,7 @@ colours. Ours is fixed, so that still footage is white and fast motion saturated
 Axes: t snippets, h height, w width, d width of the features.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
 from hashlib import sha256
@@ -19,12 +19,19 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray as Array
 
-from openmoment.encoders.base import Encoder, Progress, SeesPictures, Space
+from openmoment.encoders.base import (
+    Encoder,
+    Progress,
+    SeesClips,
+    SeesPictures,
+    Space,
+    VideoEncoder,
+)
 from openmoment.encoders.flow_algorithms import DEFAULT, Flow, load_flow
 from openmoment.encoders.frames import encode_frames
 from openmoment.errors import ConfigError, UnknownNameError, VideoError
 from openmoment.features import FLOW_SUFFIX
-from openmoment.types import Recipe, Snippets
+from openmoment.types import Recipe, SnippetGrid, Snippets
 
 if TYPE_CHECKING:
     from openmoment.video import Frame
@@ -49,10 +56,11 @@ _VERSION = "v1"  # of this way from frames to features; part of every fingerprin
 
 
 class FlowEncoder:
-    """An image backbone that sees the motion between frames instead of the frames.
+    """A backbone of pictures, or of clips, that sees the motion between frames instead of them.
 
-    Words are the backbone's own. ``full_colour_speed`` is the speed that is drawn in full colour,
-    in frame heights per second; 0: each picture's fastest. Its snippets carry their ``motion``.
+    Words are the backbone's own. With one of clips, flow goes between the frames of its clips.
+    ``full_colour_speed`` is the speed that is drawn in full colour, in frame heights per second;
+    0: each picture's fastest. Its snippets carry their ``motion``.
     Raises ConfigError for a backbone that sees no pictures, UnknownNameError for the flow.
     """
 
@@ -61,12 +69,12 @@ class FlowEncoder:
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: VideoEncoder,
         flow: Flow | str = DEFAULT,
         *,
         full_colour_speed: float = FULL_COLOUR_SPEED,
     ) -> None:
-        if not isinstance(encoder, SeesPictures):
+        if not isinstance(encoder, SeesPictures | SeesClips):
             raise ConfigError(f"{encoder.name} sees no pictures, so that it can see no flow.")
         if not 0 <= full_colour_speed < np.inf:
             raise ConfigError(
@@ -86,7 +94,7 @@ class FlowEncoder:
 
     @property
     def space(self) -> Space:
-        return self.encoder.space
+        return self._reader.space
 
     @property
     def fingerprint(self) -> str:
@@ -113,31 +121,50 @@ class FlowEncoder:
         from openmoment.video import probe, read_frames
 
         duration_s = probe(path).duration_s
+        rate = self.encoder.clip_rate if isinstance(self.encoder, SeesClips) else fps
+        edges_s: list[float] = []
         speeds: list[float] = []
 
         def pictures() -> "Iterator[Frame]":
-            frames = read_frames(path, fps=fps, short_side=self._side)
+            frames = read_frames(path, fps=rate, short_side=self._side)
             for frame, speed in flow_frames(frames, self.flow, self.full_colour_speed):
+                edges_s[-1:] = frame.start_s, frame.end_s
                 speeds.append(speed)
                 yield frame
 
         try:
-            features, grid = encode_frames(
-                pictures(),
-                self.encoder.encode_pictures,
-                batch=self.encoder.picture_batch,
-                advance=progress and (lambda done_s: progress(done_s, duration_s)),
+            features, grid = self._encode(
+                pictures(), fps, progress and (lambda done_s: progress(done_s, duration_s))
             )
         except _OnePictureError as error:
             raise VideoError(f"{path}: {error}") from None
         recipe = Recipe(self.name, self.fingerprint, fps, source_sha256)
-        motion = np.array(speeds, dtype=np.float32)
+        motion = _mean_speeds(speeds, edges_s, grid)
         return Snippets(features, grid, recipe, max(duration_s, grid.end_s), motion=motion)
+
+    def _encode(
+        self,
+        pictures: "Iterator[Frame]",
+        fps: float,
+        advance: Callable[[float], None] | None,
+    ) -> tuple[Float[Array, "t d_in"], SnippetGrid]:
+        encoder = self.encoder
+        if isinstance(encoder, SeesClips):
+            return encoder.encode_stream(pictures, fps=fps, advance=advance)
+        assert isinstance(encoder, SeesPictures)
+        batch = encoder.picture_batch
+        return encode_frames(pictures, encoder.encode_pictures, batch=batch, advance=advance)
 
     def encode_text(
         self, names: Sequence[str], *, templates: Sequence[str] | None = None
     ) -> Float[Array, "k d"]:
-        return self.encoder.encode_text(names, templates=templates)
+        return self._reader.encode_text(names, templates=templates)
+
+    @property
+    def _reader(self) -> Encoder:
+        if isinstance(self.encoder, Encoder):
+            return self.encoder
+        raise ConfigError(f"{self.encoder.name} reads no words.")
 
 
 class _OnePictureError(ValueError):
@@ -180,6 +207,17 @@ def flow_frames(
     if before is None or drawn is None:
         raise _OnePictureError("has one frame at this rate, so that nothing is seen to move.")
     yield replace(before, rgb=drawn.rgb, is_repeat=True), speed
+
+
+def _mean_speeds(
+    speeds: Sequence[float], edges_s: Sequence[float], grid: SnippetGrid
+) -> Float[Array, " t"]:
+    """The mean speed in each snippet, of frames with these edges."""
+    if len(speeds) == len(grid):  # the frames are the snippets
+        return np.array(speeds, dtype=np.float32)
+    ways = np.concatenate([[0.0], np.cumsum(speeds * np.diff(edges_s))])
+    means = np.diff(np.interp(grid.edges_s, edges_s, ways)) / np.diff(grid.edges_s)
+    return means.astype(np.float32)
 
 
 def _speeds(first: "Frame", second: "Frame", flow: Flow) -> Float[Array, "h w 2"]:

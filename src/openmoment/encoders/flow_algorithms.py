@@ -8,15 +8,14 @@ Axes: h height, w width; a vector is (right, down), in pixels.
 
 from functools import cached_property
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray as Array
-from safetensors import SafetensorError
 
-from openmoment.errors import MissingWeightsError, UnknownNameError
+from openmoment.encoders.torchvision_weights import TorchvisionWeights
+from openmoment.errors import UnknownNameError
 from openmoment.extras import require
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ _HUB_FILES = {
 }
 """Of torchvision's own checkpoints, as its downloads are named."""
 NAMES = (*_PRESETS, *_HUB_FILES)
-_SUFFIX = ".safetensors"
 _UPDATES = 12  # as torchvision's RAFT does by default
 _MULTIPLE = 8  # of the sides that RAFT takes
 
@@ -98,36 +96,12 @@ class Raft:
     def __init__(
         self, name: str = "raft", path: Path | None = None, *, device: str = "cpu"
     ) -> None:
-        self.name, self.device, self._given = name, device, path
-
-    @cached_property
-    def path(self) -> Path:
-        """The weights file. Raises MissingWeightsError."""
-        if self._given is None:
-            return self._find_downloaded()
-        if self._given.suffix != _SUFFIX:
-            raise MissingWeightsError(
-                f"{self._given}: expected a {_SUFFIX} file of RAFT's weights."
-            )
-        if not self._given.is_file():
-            raise MissingWeightsError(f"{self._given}: no such file.")
-        return self._given
-
-    def _find_downloaded(self) -> Path:
-        from torch.hub import get_dir
-
-        path = Path(get_dir()) / "checkpoints" / _HUB_FILES[self.name]
-        if not path.is_file():
-            raise MissingWeightsError(
-                f"{self.name}: no weights at {path}. Fetch them with torchvision, give "
-                f"{self.name}@FILE{_SUFFIX}, or use {DEFAULT}, which needs none."
-            )
-        return path
+        self.name, self.device = name, device
+        cure = (f"use {DEFAULT}, which needs none",)
+        self._weights = TorchvisionWeights(name, _HUB_FILES[name], path, cure)
 
     def recipe(self) -> str:
-        from openmoment.cache import Cache
-
-        return f"{self.name} {Cache().sha256(self.path)} {_UPDATES}"
+        return f"{self.name} {self._weights.sha256()} {_UPDATES}"
 
     def between(
         self, first: UInt8[Array, "h w 3"], second: UInt8[Array, "h w 3"]
@@ -151,29 +125,9 @@ class Raft:
 
     @cached_property
     def _model(self) -> Any:
-        import torch
-
         from openmoment.encoders.torchvision_ops import declare_missing
 
-        path = self.path
         declare_missing()
         models = require("torchvision.models.optical_flow", extra="raft")
         make = models.raft_small if self.name == "raft-small" else models.raft_large
-        with torch.random.fork_rng(devices=[]):  # what is drawn is overwritten
-            model = make(weights=None)
-        try:
-            model.load_state_dict(_read_weights(path))
-        except (OSError, RuntimeError, SafetensorError, UnpicklingError, ValueError) as error:
-            problem = " ".join(str(error).split())[:200]
-            raise MissingWeightsError(f"{path}: no weights of {self.name} ({problem}).") from error
-        return model.eval().requires_grad_(False).to(self.device)
-
-
-def _read_weights(path: Path) -> dict[str, Any]:
-    if path.suffix == _SUFFIX:
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    import torch
-
-    return torch.load(path, map_location="cpu", weights_only=True)
+        return self._weights.load(make).to(self.device)

@@ -6,7 +6,7 @@ Axes: b frames, h height, w width, t snippets, d width.
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -16,20 +16,33 @@ from openmoment.encoders.base import Progress
 from openmoment.rows import RowSpool
 from openmoment.types import Recipe, SnippetGrid, Snippets
 
-if TYPE_CHECKING:
-    from openmoment.video import Frame
+
+@runtime_checkable
+class Shown(Protocol):
+    """A picture or a clip, and the time from ``start_s`` to ``end_s`` for which it stands."""
+
+    @property
+    def start_s(self) -> float: ...
+    @property
+    def end_s(self) -> float: ...
+    @property
+    def rgb(self) -> UInt8[Array, "*pictures 3"]: ...
+    @property
+    def is_repeat(self) -> bool:
+        """True when this is the same as the one before; ``rgb`` is shared then."""
+        ...
 
 
 def encode_frames(
-    frames: Iterable["Frame"],
-    encode: Callable[[list[UInt8[Array, "h w 3"]]], Float[Array, "b d"]],
+    frames: Iterable[Shown],
+    encode: Callable[[list[UInt8[Array, "*pictures 3"]]], Float[Array, "b d"]],
     *,
     batch: int,
     advance: Callable[[float], None] | None = None,
 ) -> tuple[Float[Array, "t d"], SnippetGrid]:
-    """Features and grid of a video; a picture that is shown twice is encoded once.
+    """Features and grid of a video, by a picture or a clip each; one shown twice is encoded once.
 
-    Only ``batch`` frames are held at a time. ``advance`` hears of the seconds that are done.
+    Only ``batch`` of them are held at a time. ``advance`` hears of the seconds that are done.
     """
     with closing(RowSpool()) as spool:
         edges_s = _fill(spool, frames, encode, batch, advance)
@@ -38,16 +51,16 @@ def encode_frames(
 
 def _fill(
     spool: RowSpool,
-    frames: Iterable["Frame"],
-    encode: Callable[[list[UInt8[Array, "h w 3"]]], Float[Array, "b d"]],
+    frames: Iterable[Shown],
+    encode: Callable[[list[UInt8[Array, "*pictures 3"]]], Float[Array, "b d"]],
     batch: int,
     advance: Callable[[float], None] | None,
 ) -> list[float]:
     """The edges of the frames, whose features go into the spool."""
     edges_s: list[float] = []
     end_s = 0.0
-    waiting: list[UInt8[Array, "h w 3"]] = []
-    times_shown: list[int] = []  # of each waiting picture
+    waiting: list[UInt8[Array, "*pictures 3"]] = []
+    times_shown: list[int] = []  # of each that waits
     last: Float[Array, "1 d"] | None = None
 
     def flush() -> Float[Array, "1 d"]:

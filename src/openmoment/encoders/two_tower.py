@@ -24,6 +24,12 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 _VERSION = "v1"  # of this way from frames to features; part of every fingerprint
 
 
+def check_precision(precision: str) -> None:
+    """Raises ConfigError for one that is not of `PRECISIONS`."""
+    if precision not in PRECISIONS:
+        raise ConfigError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}.")
+
+
 class TwoTower:
     """A vision and language model on any device that torch knows.
 
@@ -39,10 +45,7 @@ class TwoTower:
     space: ProjectedSpace
 
     def __init__(self, *, device: str, precision: str) -> None:
-        if precision not in PRECISIONS:
-            raise ConfigError(
-                f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}."
-            )
+        check_precision(precision)
         self.device, self.precision = device, precision
 
     @property
