@@ -16,7 +16,6 @@ METHODS: LazyTable[type[Method]] = LazyTable(
     {
         "similarity": "openmoment.methods.similarity:Similarity",
         "t3al": "openmoment.methods.t3al:T3al",
-        "freezad": "openmoment.methods.freezad:FreeZad",
         "contrans": "openmoment.methods.contrans:ConTrans",
         "stale": "openmoment.methods.stale:Stale",
         "grizal": "openmoment.methods.grizal:Grizal",

@@ -44,12 +44,12 @@ class RegionDecoding:
 
     thresholds: tuple[float, ...] = tuple(round(0.1 * i, 1) for i in range(1, 10))
     flank: float = 0.25  # of a segment's length, on either side, which it has to stand out from
-    label_prior: Literal["none", "clip", "shown"] = "none"  # in mAP: clip; shown: pictures too
+    label_prior: Literal["none", "clip", "shown"] = "none"  # by words; in mAP by pictures too
     prior_scale: float = CLIP_SCALE  # of the cosines behind it
     nms_sigma: float = 0.5  # of Gaussian Soft-NMS
     nms_per_label: bool = True
     max_out: int = 200
-    min_score: float = 0.2  # weaker moments are not reported; 0 ranks all
+    min_score: float = 0.5  # weaker moments are not reported; 0 ranks all
 
     def __post_init__(self) -> None:
         if not self.thresholds or not all(0 <= value < 1 for value in self.thresholds):
@@ -237,7 +237,7 @@ class Grizal(Trained):
 
     Config: ClassVar[type] = GrizalConfig
     DECODING: ClassVar[type] = RegionDecoding
-    RANKING: ClassVar = {"min_score": 0.0, "label_prior": "clip"}
+    RANKING: ClassVar = {"min_score": 0.0, "label_prior": "shown"}
     AFTER_TRAINING: ClassVar[frozenset[str]] = frozenset({"at_once", "texts", "images"})
     INHERITED: ClassVar[frozenset[str]] = frozenset({"width", "heads", "use_flow", "features"})
     config: GrizalConfig
