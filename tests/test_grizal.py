@@ -751,7 +751,7 @@ def test_any_number_of_labels_and_of_them_at_once() -> None:
 
 def test_an_answer_does_not_depend_on_what_else_is_asked() -> None:
     method, world = jolted(make()), Moving(num=1)
-    assert method.config.label_prior == "none" and method.RANKING["label_prior"] == "clip"
+    assert method.config.label_prior == "none" and method.RANKING["label_prior"] == "shown"
     together = method.answer(world.snippets(0), world.queries)
     for i in range(len(WORDS)):
         alone = method.answer(world.snippets(0), asked(world.queries, [i]))
