@@ -233,7 +233,7 @@ class Asked(NamedTuple):
 
 
 class Grizal(Trained):
-    """The probability of every label in every frame."""
+    """How likely each frame shows a label, told by generated sentences, pictures, and motion."""
 
     Config: ClassVar[type] = GrizalConfig
     DECODING: ClassVar[type] = RegionDecoding
