@@ -124,10 +124,13 @@ class Ablation:
 
         def load(path: Path) -> Pipeline:
             settings = {**METHODS[plan.method].RANKING, **row.asked}
-            pipeline = load_pipeline(
-                plan.encoder.name, checkpoint=path, settings=settings, device=self.device
+            return load_pipeline(
+                plan.encoder.name,
+                checkpoint=path,
+                settings=settings,
+                device=self.device,
+                priors=priors,
             )
-            return replace(pipeline, priors=priors)
 
         trained = Checkpoints(folder, self.protocol, load)
         first = trained(next(iter(self.protocol.parts)))

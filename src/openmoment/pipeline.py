@@ -338,12 +338,14 @@ def load_pipeline(
     use_cache: bool = True,
     device: str = "cpu",
     precision: str = "fp32",
+    priors: Priors | None = None,
 ) -> Pipeline:
     """A pipeline by names. ``fps`` is snippets per second of video, by default the backbone's.
 
     A ``checkpoint`` of `openmoment train` brings its method, its backbone and its rate.
     ``settings`` are the method's. ``cache`` is by default the user's. ``device`` and
-    ``precision`` are the backbone's, and a checkpoint's. Raises UnknownNameError, ConfigError,
+    ``precision`` are the backbone's, and a checkpoint's. ``priors`` join the queries that they are
+    of. Raises UnknownNameError, ConfigError,
     MissingWeightsError, FormatError, RecipeError for a backbone that is not the checkpoint's.
     """
     if fps is not None and not 0 < fps <= 1000:
@@ -359,7 +361,8 @@ def load_pipeline(
             )
         encoder = load_encoder(backbone, device=device, precision=precision)
         made = load_method(name, encoder.space, settings)
-        return Pipeline(encoder, made, name, encoder.fps if fps is None else fps, own_cache)
+        rate = encoder.fps if fps is None else fps
+        return Pipeline(encoder, made, name, rate, own_cache, priors=priors)
 
     from openmoment.training.card import check_backbone, read_card
     from openmoment.training.checkpoint import load_checkpoint
@@ -373,7 +376,8 @@ def load_pipeline(
     trained = load_checkpoint(checkpoint, encoder.space).to(device).told(settings or {})
     rate = fps or card.fps or encoder.fps
     flow = flow_of(card.flow_encoder, card.flow_fingerprint, encoder)
-    return Pipeline(trained.adapted(encoder), trained, card.method, rate, own_cache, flow=flow)
+    adapted = trained.adapted(encoder)
+    return Pipeline(adapted, trained, card.method, rate, own_cache, priors=priors, flow=flow)
 
 
 def find(

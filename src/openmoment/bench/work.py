@@ -1,7 +1,7 @@
 """One run: train where the method learns, answer, ask again with other words, and measure all."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -140,14 +140,14 @@ def _load(job: Job, checkpoint: Path | None) -> Pipeline:
     if checkpoint is None:
         preset = find_preset(job.method, job.dataset, job.preset)
         settings = {**(preset_settings(job.method, preset) if preset else {}), **job.set}
-    pipeline = load_pipeline(
+    return load_pipeline(
         job.backbone,
         None if checkpoint else job.method,
         checkpoint=checkpoint,
         settings={**METHODS[job.method].RANKING, **settings},
         device=job.device,
+        priors=read_priors(Path(job.priors)) if job.priors else None,
     )
-    return replace(pipeline, priors=read_priors(Path(job.priors))) if job.priors else pipeline
 
 
 # ---------------------------------------------------------------------------------------------

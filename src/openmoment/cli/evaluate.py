@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from openmoment.evaluation.result import Result
     from openmoment.experiment import SnippetSource, Trained
     from openmoment.pipeline import Pipeline
+    from openmoment.priors import Priors
 
 
 class Form(StrEnum):
@@ -371,22 +373,27 @@ class Asked:
         """Ranking all that it proposes; of the checkpoint, where the method is trained."""
         from openmoment.methods import METHODS
         from openmoment.pipeline import load_pipeline
-        from openmoment.priors import read_priors
         from openmoment.training.card import read_card
 
         method = read_card(checkpoint).method if checkpoint else self.method
         assert method
         given = method_settings(method, self.preset, self.assignments)
-        known = read_priors(self.priors) if self.priors else None
-        pipeline = load_pipeline(
+        return load_pipeline(
             self.backbone,
             self.method,
             checkpoint=checkpoint,
             settings={**METHODS[method].RANKING, **given},
             device=self.device,
             precision=self.precision,
+            priors=self._known,
         )
-        return replace(pipeline, priors=known)
+
+    @cached_property
+    def _known(self) -> "Priors | None":
+        """What the folder of priors holds, read once for all splits."""
+        from openmoment.priors import read_priors
+
+        return read_priors(self.priors) if self.priors else None
 
 
 def _run(
