@@ -3,6 +3,7 @@
     python benchmarks/zero_shot.py synthetic [--method contrans] [--setting 75-25] [--splits 0,1]
     python benchmarks/zero_shot.py real
     python benchmarks/zero_shot.py table
+    python benchmarks/zero_shot.py proposals
 
 ``synthetic``: features of the made-up world (`openmoment datasets synthesize thumos14`), the
 published class splits. ``real``: videos composed of real clips, ``embedded`` features, three
@@ -12,6 +13,7 @@ evaluated on its own unseen classes, before and after training, with exchanged a
 names; `similarity` answers on the same features. `grizal` also has optical flow (made up, or DIS),
 and in the made-up world pictures of the classes; `similarity+priors` has these too. Results are
 kept in the cache folder, and what is there is not done again; ``table`` prints them.
+``proposals``: how much of what happens, of whatever class, the checkpoints of split 0 propose.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from sets import add_flow, compose_split, data_root
 
@@ -26,6 +29,7 @@ from openmoment.cache import Cache
 from openmoment.cli.synthesize import synthesize_verb
 from openmoment.datasets import load_dataset
 from openmoment.encoders import load_encoder
+from openmoment.evaluation.detection import PROFILES, average_recall
 from openmoment.evaluation.protocol import Protocol
 from openmoment.experiment import SnippetSource, run, text_checks
 from openmoment.files import write_text
@@ -35,6 +39,7 @@ from openmoment.priors import read_priors
 from openmoment.training.card import is_finished
 from openmoment.training.processes import start_processes
 from openmoment.training.run import class_splits, make_plan, train_split
+from openmoment.types import Detections
 
 ROOT = Cache().root / "benchmarks" / "zero-shot"
 METHOD_NAMES = (
@@ -96,6 +101,8 @@ PAPER = {
 the learned words of STALE and DenseCLIP, which a text tower would read in every step."""
 TOLD = {"found": "the true names", "untrained": "the true names, before training"}
 KINDS = ("found", "untrained", "names exchanged", "nonsense words")
+BUDGETS = (1, 2, 5, 10, 20, 50, 100)
+"""Proposals a video, on average."""
 
 
 @dataclass(frozen=True)
@@ -247,9 +254,48 @@ def row(
     return f"| {' | '.join(map(str, cells))} | {whole} |"
 
 
+def proposals(_: argparse.Namespace) -> None:
+    """AR@AN on unseen classes, labels aside, of what is there of split 0 of 75-25."""
+    root = ROOT / "synthetic-thumos14"
+    protocol = Protocol(load_dataset("synthetic-thumos14", root), "75-25", (0,))
+    print(f"| method | {' | '.join(f'AR@{n}' for n in BUDGETS)} | AUC |")
+    print("|---" * (len(BUDGETS) + 2) + "|")
+    for name in METHOD_NAMES:
+        checkpoint = ROOT / "synthetic" / "75-25" / "0" / f"{name}-recommended" / "checkpoint"
+        if name == "similarity":
+            ranking = {**METHODS[name].RANKING}
+            show_recall(name, load_pipeline("synthetic", settings=ranking), protocol, root)
+        elif name != "grizal" and is_finished(checkpoint):  # which asks for flow and pictures
+            trained = load_pipeline("synthetic", checkpoint=checkpoint).ranking()
+            show_recall(name, trained, protocol, root)
+            show_recall(f"{name}, before training", fresh(trained), protocol, root)
+    print("\nmAP_avg with the true segments as proposals:")
+    for name in ("two_stage", "effprompt"):
+        checkpoint = ROOT / "synthetic" / "75-25" / "0" / f"{name}-recommended" / "checkpoint"
+        oracle = load_pipeline("synthetic", checkpoint=checkpoint, settings={"proposals": "gt"})
+        source = SnippetSource(oracle.ranking(), root / "features")
+        mean = run(protocol, source, tells_truth=True).result.mean["mAP_avg"]
+        print(f"{name}: {100 * mean:.1f}")
+
+
+def show_recall(name: str, pipeline: Pipeline, protocol: Protocol, root: Path) -> None:
+    """A row of the table of proposals."""
+    told = run(protocol, SnippetSource(pipeline, root / "features"))
+    found = {video: without_labels(each) for video, each in told.predictions["0"].items()}
+    result = average_recall(found, told.truth["0"], tious=PROFILES["activitynet"])
+    cells = [f"{100 * value:.1f}" for value in (*map(result.at, BUDGETS), result.auc)]
+    print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def without_labels(found: Detections) -> Detections:
+    """Each segment once, under its best score."""
+    _, best = np.unique(found.segments, axis=0, return_index=True)
+    return found[np.sort(best)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=("synthetic", "real", "table"))
+    parser.add_argument("what", choices=("synthetic", "real", "table", "proposals"))
     parser.add_argument("--method", default=",".join(METHOD_NAMES))
     parser.add_argument("--setting", default="75-25,50-50")
     parser.add_argument("--splits", default=",".join(map(str, range(10))))
@@ -257,7 +303,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    {"synthetic": synthetic, "real": real, "table": table}[options.what](options)
+    verbs = {"synthetic": synthetic, "real": real, "table": table, "proposals": proposals}
+    verbs[options.what](options)
 
 
 if __name__ == "__main__":
