@@ -606,8 +606,11 @@ def test_a_bench_of_two_runs_and_one_that_fails(tmp_path: Path) -> None:
         assert record.cost.inference_s > 0 and (folder / "result" / "diagnosis.html").is_file()
     assert "steps" in (out / "report.html").read_text()
     times = {path: path.stat().st_mtime_ns for path in out.rglob("run.json")}
-    again = run(*command, "--only", "similarity,contrans")
+    both = (*command, "--only", "similarity", "--only", "contrans")
+    again = run(*both)
     assert again.exit_code == 0, again.output
+    some = run(*both, "--list").stdout
+    assert "/similarity:" in some and "/contrans:" in some and "/broken:" not in some
     assert times == {path: path.stat().st_mtime_ns for path in out.rglob("run.json")}
     listed = run(*command, "--list").stdout
     assert "made/75-25/0/synthetic/similarity: finished" in listed

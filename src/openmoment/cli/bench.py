@@ -84,13 +84,13 @@ def run_verb(
         typer.Option(metavar="[NAME=]DIR", help="Descriptions and pictures; repeatable."),
     ] = None,
     only: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             metavar="LIST",
             help="Runs of these names: of a dataset, setting, split, backbone or method, or "
-            "patterns of all of it, such as */75-25/0/*.",
+            "patterns of all of it, such as */75-25/0/*; repeatable.",
         ),
-    ] = "",
+    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, help="Runs at a time.", show_default="as many as cores allow"),
@@ -125,7 +125,7 @@ def run_verb(
     given = {"root": root, "features": features, "videos": videos}
     given |= {"captions": captions, "priors": priors}
     brought = parse_places({k: v or [] for k, v in given.items()}, found.datasets)
-    planned = plan_jobs(found, only=only)
+    planned = plan_jobs(found, only=",".join(only or []))
     if listed:
         _show_plan(found, planned, brought, out)
         return
