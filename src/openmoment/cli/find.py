@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openmoment.cli.clips import cut_clips
 from openmoment.cli.console import (
     INPUT_FAULT,
     Backbone,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from openmoment.encoders.base import Progress
     from openmoment.pipeline import Pipeline
     from openmoment.priors import Example
+    from openmoment.questions import Question
     from openmoment.types import Queries, Snippets
 
 
@@ -104,6 +106,14 @@ def find_verb(
             metavar="FILE", help="Moments like this picture, under its file's name; repeatable."
         ),
     ] = None,
+    ask_for: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ask",
+            metavar="QUESTION",
+            help='A question beyond one label: \'"run-up" then "jump" within 10 s\'; repeatable.',
+        ),
+    ] = None,
     priors: PriorsPath = None,
     backbone: Backbone = "auto",
     method: Annotated[
@@ -128,6 +138,12 @@ def find_verb(
     ] = TOP,
     setting: Settings = None,
     preset: Preset = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Decide as people marked it: what openmoment calibrate wrote."
+        ),
+    ] = None,
     fps: Annotated[
         float | None, typer.Option(help="Snippets per second of video.", show_default="by backbone")
     ] = None,
@@ -137,12 +153,17 @@ def find_verb(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Write moments: .json .csv .vtt .srt .txt, or see --format."
+            metavar="FILE",
+            help="Write moments: .json .csv .vtt .srt .txt .jsonl .eaf .edl, or see --format.",
         ),
     ] = None,
     format: Annotated[  # noqa: A002
         str | None,
-        typer.Option(metavar="NAME", help="Of --out, where the ending does not tell: activitynet."),
+        typer.Option(
+            metavar="NAME",
+            help="Of --out, where the ending does not tell: "
+            "activitynet, boris, label_studio, via, fiftyone.",
+        ),
     ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write a page to look at.")
@@ -179,9 +200,13 @@ def find_verb(
     openmoment find kitchen.mp4 "a person opens the fridge, then pours milk" --task mr
 
     openmoment find kitchen.mp4 --image fridge.jpg
+
+    openmoment find kitchen.mp4 --ask '"opens the fridge" then "pours milk" within 20 s'
     """
+    from openmoment.calibration import read_calibration
     from openmoment.methods import DEFAULT, Explains
     from openmoment.pipeline import load_pipeline, tidy_names
+    from openmoment.questions import names_of
 
     outputs = Outputs(out, format, report, plot, clips, exact, save_predictions, explain)
     outputs.check(is_folder=video.is_dir())
@@ -194,6 +219,7 @@ def find_verb(
         use_cache=not no_cache,
         device=device,
         precision=precision,
+        calibration=read_calibration(calibration) if calibration else None,
     ).to_task(task, top=top)
     if explain and not isinstance(pipeline.method, Explains):
         raise ConfigError(
@@ -203,9 +229,12 @@ def find_verb(
     answers = Answers(is_folder=video.is_dir())
     videos = list_videos(video)
     words = [*(query or []), *read_queries(queries)]
-    names = tidy_names(words) if words or not image else ()
+    questions = pipeline.questions(ask_for or [])
+    looked_for = [*words, *names_of(questions)]
+    names = tidy_names(looked_for) if looked_for or not image else ()
     examples = read_examples(names, priors, image or [])
-    asking = Asking(pipeline, ranking, captions, examples, is_explained=explain is not None)
+    is_explained = explain is not None
+    asking = Asking(pipeline, ranking, captions, examples, is_explained, words, questions)
     for path, found in ask(asking, videos, names, answers):
         if not as_json:
             show(path, found, with_name=len(videos) > 1)
@@ -270,6 +299,8 @@ class Asking:
     captions: Path | None
     examples: "dict[str, Example]"
     is_explained: bool
+    words: Sequence[str] = ()
+    questions: "Sequence[Question]" = ()
 
     def snippets(self, path: Path, progress: "Progress | None") -> "Snippets":
         """The video's features, with its captions where there are some."""
@@ -294,7 +325,13 @@ class Asking:
         video = str(path)
         if self.ranking:
             answers.ranked[video] = self.ranking.localize(snippets, queries, video=video)
-        return self.pipeline.localize(snippets, queries, video=video, explained=explained)
+        found = self.pipeline.localize(snippets, queries, video=video, explained=explained)
+        if not self.questions:
+            return found
+        from openmoment.questions import not_only_labels, with_answers
+
+        shown = not_only_labels(found.names, self.questions, self.words)
+        return with_answers(found, self.questions, shown=shown)
 
 
 def ask(
@@ -318,20 +355,6 @@ def ask(
             continue
         answers.found[str(path)] = found
         yield path, found
-
-
-def cut_clips(path: Path, found: Detections, folder: Path, *, exact: bool) -> None:
-    """One video file per moment: ``<video>-<start>s-<query>.mp4``."""
-    from openmoment.video import cut
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for start_s, end_s, name, _ in found.by_time():
-        tidy = "".join(c if c.isalnum() else "-" for c in name)[:40].strip("-")
-        suffix = ".mp4" if exact else path.suffix
-        clip = folder / f"{path.stem}-{start_s:08.2f}s-{tidy}{suffix}"
-        cut(path, (start_s, end_s), clip, exact=exact)
-    if len(found):
-        say(f"{len(found)} clips of {path.name} are in {folder}.")
 
 
 def write_outputs(answers: Answers, outputs: Outputs) -> None:

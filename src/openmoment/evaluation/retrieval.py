@@ -333,8 +333,8 @@ def read_truth(path: Path) -> dict[str, Segments]:
     The published test subset has none, and is refused.
     """
     truth = {}
-    for query, row, where in _read_lines(path):
-        windows = _read_windows(row, "relevant_windows", where, width=2)
+    for query, row, where in read_rows(path):
+        windows = read_windows(row, "relevant_windows", where, width=2)
         if len(windows) == 0:
             raise FormatError(f"{where}: relevant_windows: expected at least one window, got none.")
         truth[query] = windows
@@ -344,8 +344,8 @@ def read_truth(path: Path) -> dict[str, Segments]:
 def read_predictions(path: Path) -> dict[str, Retrieved]:
     """The segments found for each query. Raises FormatError naming file, line and field."""
     found = {}
-    for query, row, where in _read_lines(path):
-        windows = _read_windows(row, "pred_relevant_windows", where, width=3)
+    for query, row, where in read_rows(path):
+        windows = read_windows(row, "pred_relevant_windows", where, width=3)
         found[query] = Retrieved(windows[:, :2], windows[:, 2])
     return found
 
@@ -356,7 +356,7 @@ def read_ratings(path: Path) -> dict[str, Float[Array, "_ raters"]]:
     Raises FormatError naming file, line and field.
     """
     ratings = {}
-    for query, row, where in _read_lines(path):
+    for query, row, where in read_rows(path):
         given = _read_lists(row, "saliency_scores", where, width=NUM_RATERS)
         clips = get(row, "relevant_clip_ids", list, where)
         num_clips = int(get_number(row, "duration", where) / CLIP_S)
@@ -377,15 +377,18 @@ def read_ratings(path: Path) -> dict[str, Float[Array, "_ raters"]]:
 def read_saliency(path: Path) -> dict[str, Float[Array, " _"]]:
     """The predicted score of each clip. Raises FormatError naming file, line and field."""
     scores = {}
-    for query, row, where in _read_lines(path):
+    for query, row, where in read_rows(path):
         values = enumerate(get(row, "pred_saliency_scores", list, where))
         place = f"{where}: pred_saliency_scores"
         scores[query] = np.array([to_number(v, f"{place}[{i}]") for i, v in values], dtype=float)
     return scores
 
 
-def _read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Query id, row and place of each line; ids are numbers in the published files."""
+def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Query id, row and place of each line; ids are numbers in the published files.
+
+    Raises FormatError.
+    """
     seen = set()
     for row, where in read_json_lines(path):
         query = get(row, "qid", object, where)
@@ -399,10 +402,13 @@ def _read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
         yield str(query), row, where
 
 
-def _read_windows(
+def read_windows(
     row: dict[str, Any], name: str, where: str, *, width: int
 ) -> Float[Array, "n width"]:
-    """As `_read_lists`; the first two numbers are a start and an end."""
+    """The windows in ``row[name]``: a start, an end, and whatever else `width` leaves room for.
+
+    Raises FormatError starting with ``where``.
+    """
     windows = _read_lists(row, name, where, width=width)
     for i, (start_s, end_s) in enumerate(windows[:, :2]):
         check_order(start_s, end_s, f"{where}: {name}[{i}]")

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from openmoment.errors import FormatError
-from openmoment.export.base import Format, Found, Row, by_video, to_detections
+from openmoment.export.base import Format, Found, Row, by_video, describe, to_detections
 from openmoment.files import write_text
 from openmoment.reading import check_order, get, get_number, read_json, to_number
 from openmoment.types import Detections
@@ -49,7 +49,16 @@ def read(path: Path) -> dict[str, Detections]:
     return videos
 
 
-ACTIVITYNET = Format(write, read, holds_several=True)
+ACTIVITYNET = Format(
+    write,
+    read,
+    extension=".json",
+    about="the submission of the ActivityNet challenge, which most evaluators read",
+    loses="queries that were not found, how likely each occurs at all, a video's folder and "
+    "ending, and where it all comes from but for a note",
+    marks=("results",),
+    holds_several=True,
+)
 
 
 def video_id(video: str) -> str:
@@ -59,15 +68,7 @@ def video_id(video: str) -> str:
 
 def _describe_sources(found: Iterable[Detections]) -> str:
     """What made the detections: by definition something trained on other data."""
-    origins = [detections.origin for detections in found]
-    sources = [
-        f"backbone {origin.backbone} (fingerprint {origin.fingerprint}), pretrained on other data; "
-        f"method {origin.method}"
-        if origin
-        else "not recorded"
-        for origin in origins
-    ]
-    return ". ".join(dict.fromkeys(sources))
+    return ". ".join(dict.fromkeys(describe(detections.origin) for detections in found))
 
 
 def _read_moment(moment: Any, where: str) -> Row:

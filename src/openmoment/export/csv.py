@@ -6,13 +6,12 @@ listed nowhere: use json where "does not occur" matters. Quoting follows RFC 418
 
 import csv
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
-from openmoment.errors import FormatError
 from openmoment.export.base import Format, Found, Row, by_video, check_score, to_detections
+from openmoment.export.table import read_table
 from openmoment.files import write_text
-from openmoment.reading import check_order, read_text, to_number
+from openmoment.reading import check_order, to_number
 from openmoment.types import Detections
 
 COLUMNS = ("video", "start_s", "end_s", "query", "score")
@@ -36,29 +35,21 @@ def read(path: Path) -> dict[str, Detections]:
     presence. Raises FormatError.
     """
     videos: dict[str, list[Row]] = {}
-    for line, cells in _read_cells(path):
+    for line, cells in read_table(path, COLUMNS):
         row = _to_row(cells, f"{path}, line {line}")
         videos.setdefault(cells["video"] or path.stem, []).append(row)
     return {video: to_detections(rows) for video, rows in videos.items()}
 
 
-CSV = Format(write, read, holds_several=True)
-
-
-def _read_cells(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows below the heading, each with the number of its last line, each one whole."""
-    table = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    try:
-        missing = [column for column in COLUMNS if column not in (table.fieldnames or ())]
-        if missing:
-            raise FormatError(f"{path}, line 1: column {missing[0]!r} is missing.")
-        for cells in table:
-            short = [column for column in COLUMNS if cells[column] is None]
-            if short:
-                raise FormatError(f"{path}, line {table.line_num}: {short[0]} is missing.")
-            yield table.line_num, cells
-    except csv.Error as error:
-        raise FormatError(f"{path}, line {table.line_num}: is not CSV: {error}.") from error
+CSV = Format(
+    write,
+    read,
+    extension=".csv",
+    about="a table for spreadsheets, a moment a row",
+    loses="queries that were not found, how likely each occurs at all, and where it all comes from",
+    marks=COLUMNS,
+    holds_several=True,
+)
 
 
 def _to_row(cells: dict[str, str], where: str) -> Row:

@@ -15,6 +15,7 @@ from numpy import ndarray as Array
 
 from openmoment.errors import FormatError
 from openmoment.export.base import Format, Found, Row, only_video, to_detections
+from openmoment.export.rate import checked, find_video
 from openmoment.files import write_text
 from openmoment.postprocess import cover
 from openmoment.reading import read_text
@@ -24,17 +25,25 @@ BACKGROUND = "background"
 _TIE_S = 1e-3  # by which containers and files round times
 
 
-def write(found: Found, path: Path) -> None:
-    """Write a line for each frame of the video. Raises FormatError, VideoError without it."""
+def write(found: Found, path: Path, *, fps: float | None = None) -> None:
+    """Write a line for each frame of the video.
+
+    Where the video is not there, frames are ``1 / fps`` seconds apart up to its recorded end.
+    Raises FormatError when that is not known either, VideoError for a video that cannot be read.
+    """
     video, moments = only_video(found, path)
-    if not Path(video).is_file():
+    if here := find_video(video, path):
+        from openmoment.video import frame_times
+
+        times_s = frame_times(here)
+    elif fps and moments.origin:
+        times_s = np.arange(round(moments.origin.duration_s * checked(fps, path))) / fps
+    else:
         raise FormatError(
             f"{path}: labels of frames need the times of the frames, but {video or 'the video'} is "
             "not there. Write .csv or .json, or say where the video is."
         )
-    from openmoment.video import frame_times
-
-    write_frames(moments, path, times_s=frame_times(Path(video)))
+    write_frames(moments, path, times_s=times_s)
 
 
 def write_frames(moments: Detections, path: Path, *, times_s: Float[Array, " t"]) -> None:
@@ -62,13 +71,18 @@ def to_labels(names: Sequence[str], path: Path) -> list[str]:
     return [*labels, BACKGROUND]
 
 
-def read(path: Path) -> dict[str, Detections]:
-    """Refused in one line: the file says no times. See `read_frames`."""
+def read(path: Path, *, fps: float | None = None) -> dict[str, Detections]:
+    """The detections, under the file's stem; see `read_frames`.
+
+    The file says no times, so that it is refused in one line without ``fps``.
+    """
     read_text(path)
-    raise FormatError(
-        f"{path}: labels of frames say no times. Read them in Python with their rate: "
-        "openmoment.export.frames.read_frames(path, fps=25.0)."
-    )
+    if fps is None:
+        raise FormatError(
+            f"{path}: labels of frames say no times. Give the rate of the frames: --fps 25, or "
+            "openmoment.export.frames.read_frames(path, fps=25.0) in Python."
+        )
+    return {path.stem: read_frames(path, fps=fps)}
 
 
 def read_frames(path: Path, *, fps: float, start_s: float = 0.0) -> Detections:
@@ -77,8 +91,7 @@ def read_frames(path: Path, *, fps: float, start_s: float = 0.0) -> Detections:
     Underscores are spaces again. Scores, of which the file says nothing, are 1. Raises
     FormatError for an empty line, or a rate that is not positive.
     """
-    if not fps > 0:
-        raise FormatError(f"{path}: expected a positive number of frames a second, got {fps}.")
+    checked(fps, path)
     labels = read_text(path).removesuffix("\n").split("\n")
     if labels == [""]:
         return Detections.empty(())
@@ -96,4 +109,14 @@ def read_frames(path: Path, *, fps: float, start_s: float = 0.0) -> Detections:
     return to_detections(rows)
 
 
-FRAMES = Format(write, read, holds_several=False, keeps_times=False)
+FRAMES = Format(
+    write,
+    read,
+    extension=".txt",
+    about="the text of action segmentation, a label a line, a line a frame",
+    loses="scores, moments under better ones, the video, queries that were not found, and where "
+    "it all comes from",
+    reads_frames=True,
+    writes_frames=True,
+    keeps_times=False,
+)

@@ -1,7 +1,7 @@
 """Our own JSON, ``openmoment/1``: the only format that keeps all of it. Schema: docs/json.md."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,7 +50,14 @@ def read(path: Path) -> dict[str, Detections]:
     return videos
 
 
-JSON = Format(write, read, holds_several=True)
+JSON = Format(
+    write,
+    read,
+    extension=".json",
+    about="our own form, which keeps everything but the score curves",
+    marks=("schema",),
+    holds_several=True,
+)
 
 
 class Head(NamedTuple):
@@ -60,6 +67,20 @@ class Head(NamedTuple):
     asked: dict[str, float]
     """The presence of each query."""
     origin: Origin | None
+
+    def with_rows(self, rows: Sequence[Row]) -> Detections:
+        """The detections of the rows, of these queries and of this origin."""
+        return replace(to_detections(rows, self.asked), origin=self.origin)
+
+
+NO_HEAD = Head(None, {}, None)
+
+
+def to_head(video: str, found: Detections) -> dict[str, Any]:
+    """What an entry says besides its moments, as `read_head` takes it: for other formats."""
+    entry = _to_entry(video, found)
+    del entry["moments"]
+    return entry
 
 
 def read_head(entry: Any, where: str) -> Head:
@@ -86,7 +107,7 @@ def _read_entry(entry: Any, path: Path, where: str) -> tuple[str, Detections]:
     moments = get(entry, "moments", list, where)
     rows = [_read_moment(m, head.asked, f"{where}: moments[{i}]") for i, m in enumerate(moments)]
     video = path.stem if head.video is None else head.video
-    return video, replace(to_detections(rows, head.asked), origin=head.origin)
+    return video, head.with_rows(rows)
 
 
 def _read_moment(moment: Any, asked: Mapping[str, float], where: str) -> Row:
@@ -107,12 +128,17 @@ def _read_origin(entry: dict[str, Any], where: str) -> Origin:
     video, backbone, method = (
         get(entry, key, dict, where) for key in ("video", "backbone", "method")
     )
+    settings = get(method, "settings", dict, f"{where}: method")
+    try:
+        json.dumps(settings, allow_nan=False)
+    except ValueError as error:
+        raise FormatError(f"{where}: method: settings: expected finite numbers.") from error
     return Origin(
         video=get(video, "path", str, f"{where}: video"),
         duration_s=get_number(video, "duration_s", f"{where}: video"),
         backbone=get(backbone, "name", str, f"{where}: backbone"),
         fingerprint=get(backbone, "fingerprint", str, f"{where}: backbone"),
         method=get(method, "name", str, f"{where}: method"),
-        settings=get(method, "settings", dict, f"{where}: method"),
+        settings=settings,
         source_sha256=get(video, "sha256", str, f"{where}: video"),
     )

@@ -9,13 +9,12 @@ overlap, as cues may; players that demand chapters in strict sequence will show 
 import html
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 from openmoment.errors import FormatError
-from openmoment.export.base import Format, Found, Row, check_score, only_video, to_detections
+from openmoment.export.base import Format, Found, Row, check_score, only_video
 from openmoment.export.cues import format_span, parse_cue, split_blocks
-from openmoment.export.json import Head, read_head, to_document
+from openmoment.export.json import NO_HEAD, Head, read_head, to_head
 from openmoment.files import write_text
 from openmoment.reading import read_text, to_number
 from openmoment.types import Detections
@@ -26,9 +25,7 @@ _HEAD, _SCORE = "NOTE openmoment ", "NOTE score "
 def write(found: Found, path: Path) -> None:
     """Write cues in order of time. Raises FormatError for several videos."""
     video, detections = only_video(found, path)
-    head = to_document({video: detections})["videos"][0]
-    del head["moments"]
-    blocks = ["WEBVTT", _HEAD + json.dumps(head).replace(">", r"\u003e")]
+    blocks = ["WEBVTT", _HEAD + json.dumps(to_head(video, detections)).replace(">", r"\u003e")]
     for start_s, end_s, query, score in detections.by_time():
         blocks.append(f"{_SCORE}{score:.4f}")
         blocks.append(f"{format_span(start_s, end_s, point='.')}\n{_escape(query)}")
@@ -44,7 +41,7 @@ def read(path: Path) -> dict[str, Detections]:
     text = read_text(path)
     if not re.match(r"WEBVTT(\s|$)", text):
         raise FormatError(f"{path}, line 1: expected WEBVTT, got {text[:20]!r}.")
-    head, rows, score = Head(None, {}, None), [], 1.0
+    head, rows, score = NO_HEAD, [], 1.0
     for number, block in split_blocks(text):
         where = f"{path}, line {number}"
         if block[0].startswith(_HEAD):
@@ -56,11 +53,15 @@ def read(path: Path) -> dict[str, Detections]:
             cue = parse_cue(block, where)
             rows.append(Row(cue.start_s, cue.end_s, _unescape(cue.text), score))
             score = 1.0
-    found = replace(to_detections(rows, head.asked), origin=head.origin)
-    return {head.video or path.stem: found}
+    return {head.video or path.stem: head.with_rows(rows)}
 
 
-WEBVTT = Format(write, read, holds_several=False)
+WEBVTT = Format(
+    write,
+    read,
+    extension=".vtt",
+    about="cues of a text track, for players and editors, and the rest in comments",
+)
 
 
 def _parse_head(line: str, where: str) -> Head:
