@@ -5,11 +5,13 @@
     ├── MissingExtraError     an optional dependency is not installed
     ├── MissingWeightsError   a model's weights are not on this machine
     ├── QueryError            no query, or an empty one
+    │   └── QuestionError     a question that cannot be read; it knows the place
     ├── ConfigError           an unknown setting, or a value of the wrong kind
     ├── VideoError            a file that is missing, empty, damaged, or holds no video
     ├── FeatureError          features that are malformed or do not fit
     │   └── RecipeError       features made in another way than the one asked for
     ├── FormatError           a file that does not follow its format
+    ├── ConflictError         a change to something that has changed meanwhile
     ├── ProviderError         a generator of priors that gave nothing usable for one label
     └── TrainingError         training that cannot begin, or that went astray
 
@@ -51,6 +53,15 @@ class QueryError(OpenMomentError):
     """No query, or an empty one."""
 
 
+class QuestionError(QueryError):
+    """A question that cannot be read: ``position`` counts the characters before the place."""
+
+    def __init__(self, message: str, position: int, *, near: str = "") -> None:
+        self.position = position
+        told = f', near "{near[:40]}"' if near else ""
+        super().__init__(f"{message}, at character {position + 1}{told}.")
+
+
 class ConfigError(OpenMomentError):
     """An unknown setting, or a value of the wrong kind."""
 
@@ -69,6 +80,10 @@ class RecipeError(FeatureError):
 
 class FormatError(OpenMomentError):
     """A file that does not follow its format; the message names the file and the field."""
+
+
+class ConflictError(OpenMomentError):
+    """A change to something that was changed by another meanwhile; it has to be loaded again."""
 
 
 class ProviderError(OpenMomentError):

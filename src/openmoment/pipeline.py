@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from openmoment.cache import Cache, sha256
+from openmoment.calibration import Fitted, Source, read_calibration
 from openmoment.captions import Captions
 from openmoment.config import to_table
 from openmoment.encoders import AUTO, Encoder, load_encoder
@@ -23,6 +25,8 @@ from openmoment.postprocess import clip_to
 from openmoment.priors.examples import Example, blend, describe, embed_pictures, examples_of
 from openmoment.priors.files import Priors, read_priors
 from openmoment.priors.pairs import encode_pairs
+from openmoment.questions import Question, names_of, not_only_labels, parse, with_answers
+from openmoment.reviews import MadeBy
 from openmoment.tasks import TOP, Task, best_of_each, segment
 from openmoment.types import Captioned, Detections, Origin, Queries, Recipe, Snippets
 
@@ -46,6 +50,8 @@ class Pipeline:
     """What is known of queries besides their words, where a question brings no examples."""
     flow: "Encoder | None" = None
     """Sees motion, for methods that take it apart."""
+    calibration: Fitted | None = None
+    """Decides what to say of all that the method ranks."""
 
     def to_task(self, task: Task | None = None, *, top: int = TOP) -> "Pipeline":
         """This pipeline, asked for a task: by default the one that its method was trained for.
@@ -62,6 +68,8 @@ class Pipeline:
         if top < 1:
             raise ConfigError(f"top: expected 1 or more moments of a sentence, got {top}.")
         asked = replace(self, task=task or own or "tal", top=top)
+        if self.calibration and asked.task != "tal":
+            raise ConfigError(f"A calibration decides for the task tal, not for {asked.task}.")
         if asked.task != "mr":
             return asked
         templates = self.templates or (() if own else (AS_IT_IS,))
@@ -134,6 +142,12 @@ class Pipeline:
         projected = self.encoder.space.project_text(vectors)
         return replace(snippets, captions=Captioned(captions.times_s, projected))
 
+    def questions(self, texts: Sequence[str]) -> list[Question]:
+        """Questions beyond one label, read. Raises QuestionError, ConfigError for another task."""
+        if texts and self.task != "tal":
+            raise ConfigError(f"Questions such as {texts[0]!r} are of actions: leave the task out.")
+        return [parse(text) for text in texts]
+
     def explain(self, snippets: Snippets, queries: Queries) -> Explained:
         """How the method comes to its answer. Raises ConfigError where it cannot say."""
         if not isinstance(self.method, Explains):
@@ -154,14 +168,15 @@ class Pipeline:
         """
         answer = explained or self._answer(snippets, queries)
         found, curves = clip_to(answer.detections, snippets.duration_s), answer.curves
+        if self.calibration:
+            found = self.calibration.apply(found)
         origin = Origin(
             video=video,
             duration_s=snippets.duration_s,
             backbone=self.encoder.name,
             fingerprint=self.encoder.fingerprint,
             method=self.method_name,
-            settings=to_table(self.method.config)
-            | {"fps": self.fps}
+            settings=self._settings
             | self._asked
             | ({"examples": dict(queries.examples)} if queries.examples else {}),
             source_sha256=snippets.recipe.source_sha256,
@@ -176,6 +191,12 @@ class Pipeline:
                 return segment(found, by_curves=trained_for(self.method) == "as")
             case _:
                 return found
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """What the settings of an answer say of how it is made."""
+        decided = {"calibration": self.calibration.fingerprint} if self.calibration else {}
+        return to_table(self.method.config) | {"fps": self.fps} | decided
 
     @property
     def _asked(self) -> dict[str, object]:
@@ -197,7 +218,22 @@ class Pipeline:
         """This pipeline, but its method decides nothing and ranks all it proposes, as mAP wants."""
         method = copy(self.method)
         method.config = replace(method.config, **type(method).RANKING)
-        return replace(self, method=method, task="tal")
+        return replace(self, method=method, task="tal", calibration=None)
+
+    def calibrated(self, calibration: Fitted) -> "Pipeline":
+        """This pipeline, but its method ranks, and what people marked decides.
+
+        Raises ConfigError for a calibration of another backbone, method or settings, and for a
+        pipeline of another task than tal.
+        """
+        if self.task != "tal":
+            raise ConfigError(f"A calibration decides for the task tal, not for {self.task}.")
+        ranking = self.ranking()
+        made_by = MadeBy(
+            self.encoder.name, self.encoder.fingerprint, self.method_name, ranking._settings
+        )
+        calibration.source.check(Source.of(made_by))
+        return replace(ranking, calibration=calibration)
 
     def find(
         self,
@@ -206,24 +242,31 @@ class Pipeline:
         *,
         images: Sequence[str | Path] = (),
         priors: Priors | None = None,
+        ask: Sequence[str] = (),
         progress: Progress | None = None,
     ) -> Detections:
         """When each query happens in the video, best first.
 
-        ``images`` are queries too, and ``priors`` join the words that they are of. Raises
+        ``images`` are queries too, and ``priors`` join the words that they are of. ``ask`` are
+        questions beyond one label (docs/questions.md), each answered beside the queries. Raises
         VideoError for the video, QueryError for the queries, FormatError for the pictures.
         """
         if isinstance(queries, Queries):
-            if images or priors:
+            if images or priors or ask:
                 raise QueryError("Encoded queries take no examples: give those to `queries`.")
             snippets = self.snippets(Path(video), progress=progress)
             return self.localize(snippets, queries, video=str(video))
-        names = [queries] if isinstance(queries, str) else queries
+        words = [queries] if isinstance(queries, str) else queries
+        questions = self.questions(ask)
+        names = [*words, *names_of(questions)]
         tidy = tidy_names(names) if names or not images else ()
         examples = examples_of(tidy, priors=priors, images=images)
         snippets = self.snippets(Path(video), progress=progress)
         # words after the video, where most mistakes are
-        return self.localize(snippets, self.queries(tidy, examples=examples), video=str(video))
+        found = self.localize(snippets, self.queries(tidy, examples=examples), video=str(video))
+        if not questions:
+            return found
+        return with_answers(found, questions, shown=not_only_labels(found.names, questions, words))
 
 
 def reads_other_features(method: Method) -> bool:
@@ -339,13 +382,14 @@ def load_pipeline(
     device: str = "cpu",
     precision: str = "fp32",
     priors: Priors | None = None,
+    calibration: Fitted | None = None,
 ) -> Pipeline:
     """A pipeline by names. ``fps`` is snippets per second of video, by default the backbone's.
 
     A ``checkpoint`` of `openmoment train` brings its method, its backbone and its rate.
     ``settings`` are the method's. ``cache`` is by default the user's. ``device`` and
     ``precision`` are the backbone's, and a checkpoint's. ``priors`` join the queries that they are
-    of. Raises UnknownNameError, ConfigError,
+    of. A ``calibration`` decides instead of the method. Raises UnknownNameError, ConfigError,
     MissingWeightsError, FormatError, RecipeError for a backbone that is not the checkpoint's.
     """
     if fps is not None and not 0 < fps <= 1000:
@@ -362,7 +406,8 @@ def load_pipeline(
         encoder = load_encoder(backbone, device=device, precision=precision)
         made = load_method(name, encoder.space, settings)
         rate = encoder.fps if fps is None else fps
-        return Pipeline(encoder, made, name, rate, own_cache, priors=priors)
+        pipeline = Pipeline(encoder, made, name, rate, own_cache, priors=priors)
+        return _decided(pipeline, calibration, settings)
 
     from openmoment.training.card import check_backbone, read_card
     from openmoment.training.checkpoint import load_checkpoint
@@ -377,7 +422,20 @@ def load_pipeline(
     rate = fps or card.fps or encoder.fps
     flow = flow_of(card.flow_encoder, card.flow_fingerprint, encoder)
     adapted = trained.adapted(encoder)
-    return Pipeline(adapted, trained, card.method, rate, own_cache, priors=priors, flow=flow)
+    made = Pipeline(adapted, trained, card.method, rate, own_cache, priors=priors, flow=flow)
+    return _decided(made, calibration, settings)
+
+
+def _decided(
+    pipeline: Pipeline, calibration: Fitted | None, settings: Mapping[str, object] | None
+) -> Pipeline:
+    """The pipeline, decided by a calibration if there is one, which no setting may contradict."""
+    if calibration is None:
+        return pipeline
+    decided = sorted(set(settings or {}) & set(type(pipeline.method).RANKING))
+    if decided:
+        raise ConfigError(f"{', '.join(decided)}: the calibration decides that. Leave it out.")
+    return pipeline.calibrated(calibration)
 
 
 def find(
@@ -386,6 +444,7 @@ def find(
     *,
     images: Sequence[str | Path] = (),
     priors: str | Path | None = None,
+    ask: Sequence[str] = (),
     backbone: str = AUTO,
     method: str | None = None,
     checkpoint: str | Path | None = None,
@@ -393,19 +452,22 @@ def find(
     fps: float | None = None,
     task: Task | None = None,
     top: int = TOP,
+    calibration: str | Path | None = None,
 ) -> Detections:
     """When each of ``queries`` happens in ``video``: the main job, with the usual parts.
 
     >>> found = openmoment.find("match.mp4", ["tennis serve", "players shaking hands"])
     >>> found = openmoment.find("match.mp4", images=["serve.jpg"])
+    >>> found = openmoment.find("match.mp4", ask=['"tennis serve" then "applause" within 10 s'])
 
     ``images`` are examples: each is looked for under its file's stem, together with the words of
-    that name. ``priors`` is a folder of descriptions and pictures of the queries.
+    that name. ``priors`` is a folder of descriptions and pictures of the queries. ``ask`` are
+    questions beyond one label (docs/questions.md).
 
     ``task`` is "tal" for actions, "mr" for the ``top`` moments that each sentence may mean, or
     "as" for one query, or none, at any time; by default the checkpoint's, else "tal". For several
-    questions or videos make a pipeline once with `load_pipeline`. Raises OpenMomentError for bad
-    input.
+    questions or videos make a pipeline once with `load_pipeline`. ``calibration`` is a file of
+    `openmoment calibrate`, which then decides. Raises OpenMomentError for bad input.
     """
     pipeline = load_pipeline(
         backbone,
@@ -413,7 +475,8 @@ def find(
         checkpoint=None if checkpoint is None else Path(checkpoint),
         settings=settings,
         fps=fps,
+        calibration=None if calibration is None else read_calibration(Path(calibration)),
     )
     known = None if priors is None else read_priors(priors)
     asked = pipeline.to_task(task, top=top)
-    return asked.find(video, queries, images=images, priors=known)
+    return asked.find(video, queries, images=images, priors=known, ask=ask)

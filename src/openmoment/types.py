@@ -336,6 +336,17 @@ class Detections:
         columns = ["start_s", "end_s", "query", "score"]
         return require("pandas", extra="pandas").DataFrame(rows, columns=columns)
 
+    def ask(self, question: str, *, duration_s: float | None = None) -> "Detections":
+        """The moments that answer a question such as ``"a" then "b" within 10 s``.
+
+        The grammar: docs/questions.md. ``duration_s`` is the video's, where the detections do not
+        tell. Raises QueryError.
+        """
+        from importlib import import_module
+
+        questions = import_module("openmoment.questions")
+        return questions.answer(questions.parse(question), self, duration_s=duration_s)
+
     def plot(self) -> "Figure":
         """A figure with one lane per query and its score curve. Needs matplotlib."""
         from importlib import import_module

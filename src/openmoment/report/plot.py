@@ -57,13 +57,16 @@ def plot(found: Detections) -> "matplotlib.figure.Figure":
 
 
 def save_plot(found: Detections, path: Path) -> None:
-    """Write `plot`'s figure, in the format of the extension: png, pdf, svg and so on.
+    """Write `plot`'s figure. Raises as `save_figure`, MissingExtraError without matplotlib."""
+    save_figure(plot(found), path)
 
-    Raises FormatError for an extension that matplotlib does not know, MissingExtraError without
-    matplotlib.
+
+def save_figure(figure: "matplotlib.figure.Figure", path: Path) -> None:
+    """Write a figure in the format of the extension: png, pdf, svg and so on.
+
+    Raises FormatError for an extension that matplotlib does not know.
     """
     agg = require("matplotlib.backends.backend_agg", extra="plot")
-    figure = plot(found)
     known = agg.FigureCanvasAgg(figure).get_supported_filetypes()
     if path.suffix.lower().removeprefix(".") not in known:
         raise FormatError(f"{path}: expected a picture, one of {', '.join(sorted(known))}.")
@@ -77,11 +80,11 @@ def _draw_axis(axes: "matplotlib.axes.Axes", found: Detections) -> None:
     duration_s = length_s(found)
     title = PurePath(found.origin.video).name if found.origin else ""
     axes.set_title(
-        _lines(title, 90, at_most=1),
+        lines_of(title, 90, at_most=1),
         loc="left",
         fontsize=11,
         fontweight="bold",
-        fontfamily=_known_fonts(),
+        fontfamily=known_fonts(),
         parse_math=False,
     )
     axes.set_xlim(0, duration_s or 1)
@@ -101,9 +104,9 @@ def _draw_names(axes: "matplotlib.axes.Axes", found: Detections) -> None:
     missing = set(found.not_found)
     axes.set_yticks(
         [label + 0.5 for label in range(count)],
-        [_lines(n, 30, at_most=2) + "\n(not found)" * (n in missing) for n in found.names],
+        [lines_of(n, 30, at_most=2) + "\n(not found)" * (n in missing) for n in found.names],
         fontsize=9,
-        fontfamily=_known_fonts(),
+        fontfamily=known_fonts(),
         parse_math=False,
     )
     for tick, name in zip(axes.get_yticklabels(), found.names, strict=True):
@@ -120,7 +123,7 @@ def _draw_strip(axes: "matplotlib.axes.Axes", found: Detections) -> None:
     for label in sorted(set(found.labels.tolist())):
         own = found[found.labels == label]
         spans = [(start_s, end_s - start_s) for start_s, end_s in own.segments]
-        name = _lines(found.names[label], 40, at_most=1) or " "
+        name = lines_of(found.names[label], 40, at_most=1) or " "
         axes.broken_barh(spans, (0.1, 0.8), facecolors=colour_of(label), label=_SEEN + name)
     if len(found):
         legend = axes.legend(
@@ -128,7 +131,7 @@ def _draw_strip(axes: "matplotlib.axes.Axes", found: Detections) -> None:
             bbox_to_anchor=(0, -0.25),
             ncols=_LEGEND_COLUMNS,
             frameon=False,
-            prop={"family": _known_fonts(), "size": 9},
+            prop={"family": known_fonts(), "size": 9},
         )
         for text in legend.get_texts():
             text.set_parse_math(False)
@@ -155,12 +158,12 @@ def _draw_lane(axes: "matplotlib.axes.Axes", found: Detections, label: int) -> N
         )
 
 
-def _lines(text: str, width: int, *, at_most: int) -> str:
+def lines_of(text: str, width: int, *, at_most: int) -> str:
     """The text in lines of that many letters, with an ellipsis if it needs more of them."""
     return "\n".join(wrap(text, width, max_lines=at_most, placeholder="…"))
 
 
-def _known_fonts() -> list[str]:
+def known_fonts() -> list[str]:
     """Those of our fonts that are here, so that names in most scripts can be drawn."""
     manager = require("matplotlib.font_manager", extra="plot")
     here = {font.name for font in manager.fontManager.ttflist}
