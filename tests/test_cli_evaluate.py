@@ -11,9 +11,11 @@ from commands import refusal, run
 from fakes import FakeEncoder
 
 from openmoment import encoders
+from openmoment.datasets import load_dataset
 from openmoment.errors import UnknownNameError
 from openmoment.experiment import exchanged, nonsense
 from openmoment.features import write_features
+from openmoment.reviews import Review, ReviewedQuery, ReviewedSegment, write_review
 
 
 @pytest.fixture
@@ -386,3 +388,97 @@ def test_t3al_is_evaluated_from_feature_files_alone(world: tuple[Path, Path]) ->
     preset = json.loads(run(*args, "--preset", "thumos14-t0", "--json").stdout)["card"]["settings"]
     assert (preset["labels"], preset["steps"]) == ("single", 0)
     assert "Did you mean 'thumos14-t0'" in refusal(*args, "--preset", "thumos14-t1")
+
+
+# reviews as ground truth -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    """One checked query and one that is not, in one video; one that does not occur in another."""
+    folder = tmp_path / "openmoment" / "reviews"
+    folder.mkdir(parents=True)
+    dog, cat = ReviewedQuery("a dog", checked=True), ReviewedQuery("a cat")
+    first = Review(
+        "day/day1.mp4",
+        100.0,
+        queries=(dog, cat),
+        segments=(
+            ReviewedSegment("1", 10.0, 20.0, "a dog", None, "accepted"),
+            ReviewedSegment("2", 60.0, 70.0, "a dog", 0.8, "rejected"),
+            ReviewedSegment("3", 40.0, 44.0, "a cat", None, "accepted"),
+        ),
+    )
+    second = Review("day2.mp4", 100.0, queries=(ReviewedQuery("a dog", occurs=False), cat))
+    third = Review("day3.mp4", 100.0, queries=(cat,))
+    for name, review in (("day1", first), ("day2", second), ("day3", third)):
+        write_review(review, folder / f"{name}.json")
+    return folder
+
+
+def test_reviews_are_ground_truth_for_what_was_checked(reviews: Path, tmp_path: Path) -> None:
+    hit = {"label": "a dog", "score": 0.5, "segment": [10, 20]}
+    ignored = [
+        {"label": "a cat", "score": 0.9, "segment": [0, 5]},
+        {"label": "a cow", "score": 0.9, "segment": [0, 5]},
+    ]
+    elsewhere = {"day2": ignored, "day3": [*ignored, hit], "day9": [hit]}
+    path = tmp_path / "pred.json"
+
+    def score(results: dict[str, list]) -> tuple[float, str]:
+        path.write_text(json.dumps({"version": "1", "results": results, "external_data": {}}))
+        result = run("evaluate", path, "--gt", reviews, "--json")
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)["mean"]["mAP_avg"], result.stderr
+
+    best, told = score({"day1": [hit, *ignored], **elsewhere})
+    assert best == pytest.approx(1.0)
+    assert "nobody checked: 'a cat' in day/day1.mp4 and 2 more, in 3 videos." in told
+    assert "8 predictions are in videos, or of queries, that are not evaluated" in told
+    false = {"label": "a dog", "score": 0.9, "segment": [60, 70]}
+    assert score({"day1": [hit, false]})[0] < 1.0, "rejected in a checked query"
+    assert score({"day1": [hit], "day2": [false]})[0] < 1.0, "said not to occur"
+
+
+def test_one_review_and_a_served_folder_are_read_too(reviews: Path, tmp_path: Path) -> None:
+    path = tmp_path / "pred.csv"
+    path.write_text("video,start_s,end_s,query,score\nday1.mp4,10,20,a dog,0.9\n")
+    result = run("evaluate", path, "--gt", reviews / "day1.json", "--json")
+    assert json.loads(result.stdout)["mean"]["mAP_avg"] == pytest.approx(1.0), result.stderr
+    found = load_dataset("folder", tmp_path)
+    assert found.class_names == ("a dog",)
+    assert set(found.subset("test")) == {"day1", "day2"}
+    assert found.known["day1"] == {"a dog"}
+
+
+def test_reviews_in_which_nobody_checked_anything_are_no_ground_truth(
+    predictions: Path, reviews: Path
+) -> None:
+    line = refusal("evaluate", predictions, "--gt", reviews / "day3.json")
+    assert "no query is checked" in line
+
+
+def test_a_method_is_scored_on_what_was_checked(world: tuple[Path, Path], tmp_path: Path) -> None:
+    """The cat is in both videos and was checked in one: in the other, finding it is no mistake."""
+    _, features = world
+    folder = tmp_path / "reviews"
+    folder.mkdir()
+    for i, names in enumerate((("a dog", "a cat"), ("a dog",))):
+        spans = [(10.0 * ("a dog", "a cat").index(name) + i, name) for name in names]
+        review = Review(
+            f"film{i}.mp4",
+            40.0,
+            queries=tuple(ReviewedQuery(name, checked=True) for name in names),
+            segments=tuple(
+                ReviewedSegment(name, start_s, start_s + 6, name, None, "accepted")
+                for start_s, name in spans
+            ),
+        )
+        write_review(review, folder / f"{i}.json")
+    args = ("--method", "similarity", "--gt", folder, "--features", features)
+    done = run("evaluate", *args, "--out", tmp_path / "kept", "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["mean"]["mAP@0.5"] > 0.9
+    kept = json.loads((tmp_path / "kept" / "split_all.predictions.json").read_text())["results"]
+    assert {row["label"] for row in kept["film0"]} == {"a dog", "a cat"}
+    assert {row["label"] for row in kept["film1"]} == {"a dog"}

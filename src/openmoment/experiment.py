@@ -18,7 +18,7 @@ from openmoment.datasets.base import prompt_name
 from openmoment.encoders.base import Encoder, file_suffix
 from openmoment.encoders.flow import FLOW_MARK
 from openmoment.errors import FeatureError, RecipeError
-from openmoment.evaluation.protocol import ALL_CLASSES, Protocol, Run, score_split
+from openmoment.evaluation.protocol import ALL_CLASSES, Protocol, Run, only_known, score_split
 from openmoment.evaluation.result import Result
 from openmoment.features import FLOW_SUFFIX, IMPORTED, SUFFIX, find_features, read_features
 from openmoment.listing import by_id, find_videos
@@ -214,7 +214,8 @@ def run(
             if tells_truth and isinstance(method, TakesTruth):
                 answer = method.answer(snippets, queries, truth=truth[name][video])
             found = pipeline.localize(snippets, queries, video=video, explained=answer)
-            predictions[name][video] = replace(found, names=part.candidates)
+            found = replace(found, names=part.candidates)
+            predictions[name][video] = only_known(protocol.dataset, video, found)
             done += 1
             if advance:
                 advance(done, total)

@@ -34,6 +34,7 @@ from openmoment.cli.retrieval import (
     refuse_options,
     score_retrieval,
 )
+from openmoment.cli.reviewed import holds_reviews, load_reviews
 from openmoment.cli.segmentation import evaluate_segmentation, is_segmentation, refuse_moments
 from openmoment.errors import ConfigError
 
@@ -76,7 +77,10 @@ def evaluate_verb(
         ),
     ] = None,
     gt: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The ground truth: one annotation file.")
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="The ground truth: an annotation file, or reviews (a folder of)."
+        ),
     ] = None,
     dataset: Annotated[
         str | None,
@@ -179,6 +183,8 @@ def evaluate_verb(
     """Score a prediction file, or run and score a method over a dataset.
 
     openmoment evaluate PRED.json --gt GT.json --profile thumos14
+
+    openmoment evaluate PRED.json --gt FOLDER/openmoment/reviews
 
     openmoment evaluate --method similarity --dataset thumos14 --root DIR --features DIR
 
@@ -283,6 +289,9 @@ def _load(
         raise UnknownNameError("profile", profile, list(PROFILES))
     if gt is None and root is None:
         raise ConfigError("Say where the ground truth is: --gt FILE, or --dataset NAME --root DIR.")
+    if gt and name in (None, _OWN) and holds_reviews(gt):
+        data = load_reviews(gt)
+        return replace(data, profile=profile or data.profile)
     if name is None:
         name = profile if profile and gt and _has_classes_of(profile, gt) else _OWN
     folder = root or (gt.parent if gt else Path())
@@ -334,7 +343,11 @@ def _score_predictions(
         only_predicted=only_predicted,
     )
     if run.num_aside:
-        say(f"{run.num_aside} predictions are in videos that are not evaluated; they do not count.")
+        queries = ", or of queries," if protocol.dataset.known else ""
+        say(
+            f"{run.num_aside} predictions are in videos{queries} that are not evaluated; they do "
+            "not count."
+        )
     _say_strange_names(run)
     return run
 

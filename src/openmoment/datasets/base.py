@@ -78,6 +78,8 @@ class Dataset:
     excluded: tuple[str, ...] = ()
     sources: tuple[Path, ...] = ()
     prompt_overrides: Mapping[str, str] = field(default_factory=dict[str, str])
+    known: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    """Where videos were annotated for some of the classes alone: which, for every video."""
 
     def subset(self, name: str) -> Mapping[str, Annotations]:
         """The annotated videos of one subset, or of several: ``"validation+test"``.
@@ -194,15 +196,15 @@ def build_dataset(
     Raises FormatError for impossible times and unknown labels, ConfigError for an unknown list.
     """
     excluded = exclusion_list(benchmark, exclude)
-    classes = benchmark.classes or tuple(
-        sorted({i.label for record in records for i in record.instances})
-    )
+    known = {record.id: record.known for record in records if record.known is not None}
+    said = {i.label for record in records for i in record.instances}.union(*known.values())
+    classes = benchmark.classes or tuple(sorted(said))
     subsets: dict[str, dict[str, Annotations]] = {}
     for record in records:
         videos = subsets.setdefault(record.subset, {})
         if record.id in videos:
             raise FormatError(f"{benchmark.title}: video {record.id!r} is annotated twice.")
-        if record.id not in excluded:
+        if record.id not in excluded and record.known != frozenset():
             videos[record.id] = to_annotations(record, classes, ignored=benchmark.ignored_labels)
     return Dataset(
         benchmark.name,
@@ -214,6 +216,7 @@ def build_dataset(
         tuple(name for name in excluded if any(record.id == name for record in records)),
         tuple(sources),
         benchmark.prompt_overrides,
+        known,
     )
 
 

@@ -2,12 +2,12 @@
 
 ``annotations.json`` in ActivityNet's form, or ``annotations.csv`` with the columns video,
 start_s, end_s and label (or query, as ``openmoment find --out`` writes it), and subset if you
-want several. Ids are the names of the video files without ending. Durations that the annotations
-lack are read from the videos.
+want several; or the reviews that people made with ``openmoment serve``. Ids are the names of the
+video files without ending. Durations that the annotations lack are read from the videos.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from openmoment.datasets.base import Benchmark, Layout
 from openmoment.datasets.records import (
@@ -21,6 +21,7 @@ from openmoment.datasets.records import (
 )
 from openmoment.errors import FormatError, VideoError
 from openmoment.listing import find_videos
+from openmoment.reviews import Review, read_reviews, truth
 
 TEST = "test"
 
@@ -46,6 +47,33 @@ def _read_csv(files: Sequence[Path]) -> Records:
     ]
 
 
+def _read_reviews(files: Sequence[Path]) -> Records:
+    return reviewed_records(read_reviews(files))
+
+
+def reviewed_records(reviews: Mapping[Path, Review]) -> Records:
+    """The records of reviews: each video is known for the queries that somebody checked.
+
+    Raises FormatError when nobody checked any.
+    """
+    records = []
+    for path, review in reviews.items():
+        known = truth(review)
+        instances = [
+            Instance(float(start_s), float(end_s), known.names[label], str(path))
+            for (start_s, end_s), label in zip(known.segments, known.labels, strict=True)
+        ]
+        name = PurePosixPath(review.video).stem
+        asked = frozenset(known.names)
+        records.append(Record(name, TEST, review.duration_s, tuple(instances), asked))
+    if not any(record.known for record in records):
+        raise FormatError(
+            f"{next(iter(reviews))}: no query is checked. Say of which somebody looked through the "
+            "whole video: only those are ground truth."
+        )
+    return records
+
+
 def _durations(root: Path) -> Mapping[str, float]:
     """Of the videos in the folder; one that cannot be read has none."""
     try:
@@ -69,6 +97,7 @@ FOLDER = Benchmark(
     task="detection",
     layouts=(
         Layout(("annotations.json",), _read_json),
+        Layout(("openmoment/reviews/*.json",), _read_reviews),
         Layout(("annotations.csv",), _read_csv),
     ),
     train_subset="train",

@@ -38,6 +38,8 @@ class Record:
     subset: str
     duration_s: float
     instances: tuple[Instance, ...]
+    known: frozenset[str] | None = None
+    """The only labels that it was annotated for; None for all of the dataset's."""
 
 
 Records = list[Record]

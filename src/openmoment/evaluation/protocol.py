@@ -182,14 +182,26 @@ def in_scope(
 
     Those are of another subset, excluded, or without any instance of the split's classes. With
     all classes the last ones stay, as in the official evaluator: every prediction there is
-    false, and so is every one in a video that the dataset does not know.
+    false, and so is every one in a video that the dataset does not know. Where videos were
+    annotated for some classes alone, only predictions of these stay.
     """
     data = protocol.dataset
     evaluated = truth.keys() if protocol.splits else data.subset(protocol.evaluated).keys()
     known = {video for videos in data.subsets.values() for video in videos}
     known.update(data.excluded)
     aside = known - evaluated
-    return {video: found for video, found in predictions.items() if video not in aside}
+    if data.known:
+        aside |= predictions.keys() - data.known.keys()
+    kept = {video: found for video, found in predictions.items() if video not in aside}
+    return {video: only_known(data, video, found) for video, found in kept.items()}
+
+
+def only_known(data: Dataset, video: str, found: Detections) -> Detections:
+    """The detections of classes that the video was annotated for."""
+    if video not in data.known:
+        return found
+    known = np.array([name in data.known[video] for name in found.names], dtype=bool)
+    return found[known[found.labels]]
 
 
 def match_ids(
