@@ -11,7 +11,10 @@ import openmoment
 
 SOURCE = Path(openmoment.__file__).parent
 COLUMNS = (
-    ("types", "errors", "registry", "config", "extras", "files", "reading", "listing", "rows"),
+    (
+        *("types", "errors", "registry", "config", "extras", "files", "reading", "listing", "rows"),
+        "intervals",
+    ),
     (
         "video",
         "features",
@@ -25,9 +28,13 @@ COLUMNS = (
         "datasets",
         "evaluation",
         "export",
+        "reviews",
+        "questions",
+        "behaviour",
     ),
     ("encoders", "blocks", "priors"),
-    ("methods", "extraction"),  # extraction takes an encoder as a part and knows no method
+    # extraction takes an encoder as a part and knows no method
+    ("methods", "extraction", "calibration"),
     (
         "pipeline",
         "training",

@@ -7,7 +7,7 @@ Several processes may share one folder.
     <root>/index-1.sqlite                      file hashes and text embeddings
     <root>/features-1/ab/cdef….safetensors     one feature file per video and recipe
     <root>/captions-1/ab/cdef….captions.json   one caption file per video and recipe
-    <root>/generated-1/ab/cdef…                what a generator gave for a prompt
+    <root>/generated-1/ab/cdef…                what was made for a prompt, or for the page
 """
 
 import hashlib
@@ -149,6 +149,10 @@ class Cache:
             with atomic_write(path) as temporary:
                 temporary.write_bytes(made)
         return made
+
+    def kept_path(self, recipe: Mapping[str, Any], suffix: str) -> Path:
+        """Where a file of that recipe is kept that others write, present or not."""
+        return self._path(_GENERATED, recipe, suffix)
 
     def texts(
         self,

@@ -7,8 +7,11 @@ import typer
 from openmoment import __version__
 from openmoment.cli import (
     ablate,
+    ask,
     bench,
+    calibrate,
     compare,
+    convert,
     datasets,
     demo,
     doctor,
@@ -18,6 +21,8 @@ from openmoment.cli import (
     models,
     pretrain,
     priors,
+    serve,
+    stats,
     train,
 )
 
@@ -29,11 +34,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("find")(find.find_verb)
+app.command("ask")(ask.ask_verb)
+app.command("stats")(stats.stats_verb)
+app.command("agreement")(stats.agreement_verb)
 app.command("evaluate")(evaluate.evaluate_verb)
+app.command("convert")(convert.convert_verb)
+app.command("calibrate")(calibrate.calibrate_verb)
 app.command("train")(train.train_verb)
 app.command("pretrain")(pretrain.pretrain_verb)
 app.command("ablate")(ablate.ablate_verb)
 app.command("compare")(compare.compare_verb)
+app.command("serve")(serve.serve_verb)
 app.command("demo")(demo.demo_verb)
 app.command("models")(models.models_verb)
 app.command("doctor")(doctor.doctor_verb)

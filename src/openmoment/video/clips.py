@@ -1,7 +1,7 @@
 """Cut a clip out of a video, by copying its packets or exactly by encoding it again."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -112,27 +112,27 @@ def _nothing_in(source: Source, segment: tuple[float, float]) -> VideoError:
 def _copy(
     source: Source, segment: tuple[float, float], clip: OutputContainer
 ) -> tuple[float, float]:
-    targets = _add_copies(source, clip)
+    targets = add_copies(source, clip)
     first = next(source.packets_from(segment[0]), None)
     if first is None:
         raise source.undecodable()
-    start_s = clip_end_s = _shown_s(source, first)
+    start_s = clip_end_s = shown_s(source, first)
     packets = source.packets_from(segment[0], with_audio=True)
     for packet in _until(source, packets, segment[1], streams=len(targets)):
         target = targets.get(packet.stream.index)
-        time_s = _shown_s(source, packet)
+        time_s = shown_s(source, packet)
         # Pictures shown before the keyframe would need one that is not in the clip.
         if target is None or time_s < start_s - TIE_S:
             continue
         if packet.stream.index == source.stream.index:
             clip_end_s = max(clip_end_s, time_s + source.duration_of(packet))
-        _shift(packet, -source.ticks_of(start_s, packet.stream))
+        shift(packet, -source.ticks_of(start_s, packet.stream))
         packet.stream = target
         clip.mux(packet)
     return start_s, clip_end_s
 
 
-def _add_copies(source: Source, clip: OutputContainer) -> dict[int, Stream]:
+def add_copies(source: Source, clip: OutputContainer) -> dict[int, Stream]:
     """The clip's streams by the index of the source's; without the sound if it does not fit."""
     targets: dict[int, Stream] = {}
     try:
@@ -149,7 +149,7 @@ def _add_copies(source: Source, clip: OutputContainer) -> dict[int, Stream]:
     return targets
 
 
-def _shown_s(source: Source, packet: Packet) -> float:
+def shown_s(source: Source, packet: Packet) -> float:
     """The presentation time of a packet, which gets one if only its decoding time is known."""
     if packet.pts is None:
         reordered = packet.stream.index == source.stream.index and source.stream.has_b_frames
@@ -159,7 +159,8 @@ def _shown_s(source: Source, packet: Packet) -> float:
     return source.time_of(packet.pts, packet.stream)
 
 
-def _shift(packet: Packet, ticks: int) -> None:
+def shift(packet: Packet, ticks: int) -> None:
+    """Move when a packet is decoded and shown."""
     packet.pts = None if packet.pts is None else packet.pts + ticks
     packet.dts = None if packet.dts is None else packet.dts + ticks
 
@@ -172,13 +173,13 @@ def _encode(
 ) -> tuple[float, float]:
     start_s, first = _first_frame(source, segment)
     view = View.of(first, source.stream)
-    video = _add_encoder(source, view, clip)
-    turn = _turner(view, tick(source.stream))
-    sound = None if source.audio is None else _Sound(source, clip, start_s, segment[1])
+    video = add_encoder(source, view, clip)
+    turn = turner(view, tick(source.stream))
+    sound = None if source.audio is None else Sound(source, clip, start_s, segment[1])
     zero, clip_end_s = source.ticks_of(start_s, source.stream), start_s
     packets = source.packets_from(segment[0], with_audio=sound is not None)
     packets = _until(source, packets, segment[1], streams=2 if sound else 1)
-    for time_s, frame in source.frames(_without_sound(packets, sound)):
+    for time_s, frame in source.frames(without_sound(packets, sound)):
         if not start_s - TIE_S <= time_s < segment[1] - TIE_S:
             continue
         picture = turn(view.scaled(frame, "yuv420p", multiple=2))
@@ -206,9 +207,12 @@ def _first_frame(source: Source, segment: tuple[float, float]) -> tuple[float, V
     raise _nothing_in(source, segment)
 
 
-def _add_encoder(source: Source, view: View, clip: OutputContainer) -> VideoStream:
+def add_encoder(
+    source: Source, view: View, clip: OutputContainer, options: Mapping[str, str] = ENCODER
+) -> VideoStream:
+    """An H.264 stream of ``clip`` that takes what ``view`` makes of the source's pictures."""
     try:
-        video = clip.add_stream("libx264", rate=source.rate, options=ENCODER)
+        video = clip.add_stream("libx264", rate=source.rate, options=dict(options))
     except ValueError:
         raise VideoError(
             f"{source.path}: {clip.format.name} cannot hold H.264. Write an .mp4 or .mkv."
@@ -225,7 +229,7 @@ def _add_encoder(source: Source, view: View, clip: OutputContainer) -> VideoStre
     return video
 
 
-def _turner(view: View, time_base: Fraction) -> Callable[[VideoFrame], VideoFrame]:
+def turner(view: View, time_base: Fraction) -> Callable[[VideoFrame], VideoFrame]:
     """What turns a scaled picture upright without leaving its pixel format."""
     steps = [("transpose", "cclock_flip")] if view.is_transposed else []
     steps += [("hflip", None)] if view.is_mirrored_x else []
@@ -252,7 +256,7 @@ def _turner(view: View, time_base: Fraction) -> Callable[[VideoFrame], VideoFram
     return turn
 
 
-class _Sound:
+class Sound:
     """The sound from one time to another, encoded anew on the clip's clock."""
 
     def __init__(self, source: Source, clip: OutputContainer, start_s: float, end_s: float) -> None:
@@ -281,7 +285,7 @@ class _Sound:
         self.clip.mux(self.stream.encode(None))
 
 
-def _without_sound(packets: Iterable[Packet], sound: _Sound | None) -> Iterator[Packet]:
+def without_sound(packets: Iterable[Packet], sound: Sound | None) -> Iterator[Packet]:
     """The video's packets; the others go to ``sound`` as they come by."""
     for packet in packets:
         if sound and packet.stream.type == "audio":
