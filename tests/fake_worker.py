@@ -61,7 +61,11 @@ def find(task: Mapping[str, Any]) -> dict[str, Any]:
     )
     write_curves(found, Cache())
     keep_predictions(found, Path(task["predictions"]))
-    return {"names": list(names), "threshold": 0.4, "settings": {"min_score": 0.4}}
+    return {
+        "names": list(names),
+        "thresholds": dict.fromkeys(names, 0.4),
+        "settings": {"min_score": 0.4},
+    }
 
 
 if __name__ == "__main__":

@@ -77,7 +77,9 @@ def live(folder: Path, settings: Settings | None = None) -> Iterator[Live]:
     """Serve a folder, with workers that only pretend."""
     app = create_app(folder, settings, commands=FAKE_WORKERS)
     with socket.create_server((LOOPBACK, 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
+        # without a set-up of its own, what it logs is heard by pytest
+        config = uvicorn.Config(app, log_level="error", log_config=None, lifespan="on")
+        server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         until = time.monotonic() + PATIENCE_S

@@ -144,6 +144,7 @@ def test_elan_files_of_others(tmp_path):
             '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><ANNOTATION_DOCUMENT',
             ": declares a document type (DOCTYPE), which is not read.",
         ),
+        ("<HEADER", "<a>" * 60 + "<HEADER", ": elements lie more than 50 deep."),
         ("</HEADER>", "", ", line 21: is not XML: mismatched tag."),
         ('"ts3">', '"ts9">', ": tier 'words', annotation 1: TIME_SLOT_REF2: there is no time slot"),
         ('TIME_SLOT_REF1="ts1"', "", ": tier 'words', annotation 1: TIME_SLOT_REF1 is missing"),

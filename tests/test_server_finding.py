@@ -11,6 +11,8 @@ import pytest
 from fakes import FakeEncoder
 
 from openmoment.cache import Cache
+from openmoment.calibration import Fitted, Source
+from openmoment.calibration.fitted import ScoreMap
 from openmoment.export.json import read
 from openmoment.methods.similarity import Similarity, SimilarityConfig
 from openmoment.pipeline import Pipeline
@@ -55,7 +57,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_all_that_is_worth_a_look_is_kept(asked: dict[str, Any]) -> None:
     heard: list[tuple[float | None, str]] = []
     result = Finder()(asked, lambda done, message, /: heard.append((done, message)))
-    assert (result["names"], result["threshold"]) == (["walk", "run"], 0.9)
+    assert (result["names"], result["thresholds"]) == (["walk", "run"], {"walk": 0.9, "run": 0.9})
     assert (result["settings"]["min_score"], result["settings"]["fps"]) == (0.9, 4.0)
     ((name, ranked),) = read(Path(asked["predictions"])).items()
     assert (name, ranked.names) == ("day/one.mp4", ("walk", "run"))
@@ -67,6 +69,26 @@ def test_all_that_is_worth_a_look_is_kept(asked: dict[str, Any]) -> None:
     assert heard[0] == (None, "loading the backbone")
     done = [share for share, _ in heard[1:]]
     assert done == sorted(done) and done[-1] == 0.95
+
+
+def test_a_calibration_says_from_which_score_on_each_query_is_shown(
+    asked: dict[str, Any], tmp_path: Path
+) -> None:
+    made_by = Finder()(asked, told)["settings"]
+    source = Source("fake", FakeEncoder().fingerprint, "similarity", "{}")
+    kept = {n: v for n, v in made_by.items() if n not in Similarity.RANKING}
+    source = replace(source, settings=json.dumps(kept, sort_keys=True))
+    fitted = Fitted(source, ScoreMap(1.0, 0.0, {"run": 2.0}), 0.5)
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps({"schema": "openmoment-calibration/1", **fitted.to_dict()}))
+    result = Finder()(asked | {"calibration": str(path)}, told)
+    assert result["thresholds"] == pytest.approx({"walk": 0.5, "run": 1 / (1 + np.exp(-2.0))})
+    assert result["settings"]["calibration"] == fitted.fingerprint
+    other = replace(fitted, source=replace(source, fingerprint="another"))
+    path.write_text(json.dumps({"schema": "openmoment-calibration/1", **other.to_dict()}))
+    result = Finder()(asked | {"calibration": str(path)}, told)
+    assert result["thresholds"] == {"walk": 0.9, "run": 0.9}
+    assert "calibration" not in result["settings"]
 
 
 def test_a_pipeline_is_loaded_once(asked: dict[str, Any]) -> None:

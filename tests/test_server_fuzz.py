@@ -97,17 +97,10 @@ BODIES = {
 }
 TYPES = ["application/json", "text/plain", "multipart/form-data", "a/b; charset=\xff", "/", ""]
 RANGES = [
-    *(
-        "bytes=0-",
-        "bytes=-1",
-        "bytes=-0",
-        "bytes=5-2",
-        "bytes=0-0,1-1",
-        "bytes=0-9,5-7,5-7",
-        "bytes",
-    ),
+    *("bytes=0-", "bytes=-1", "bytes=-0", "bytes=5-2", "bytes=0-0,1-1", "bytes=0-9,5-7,5-7"),
     *("bytes=-", "bytes=--1", "bytes=a-b", "bytes=0-" + "9" * 40, "bytes=" + "9" * 18 + "-"),
     *("bytes=-" + "9" * 5000, "bytes=1_0-", "lines=0-1", "bytes = 0 - 1", "bytes=\xb2-", "=", ","),
+    "bytes",
     "bytes=" + ",".join(f"{i}-" for i in range(2000)),
 ]
 HEADS = [
@@ -115,6 +108,14 @@ HEADS = [
     *(b"content-length: " + b"9" * 5000, b"transfer-encoding: gzip, chunked", b"host: evil"),
     *(b"expect: 100-continue\r\ncontent-length: 0", b"host:", b"upgrade: websocket", b": x"),
 ]
+EDIT = {
+    "queries": [{"query": "a wave", "threshold": 0.4, "occurs": None, "checked": True}],
+    "segments": [
+        {"id": "a1", "start_s": 0.5, "end_s": 1.0, "query": "a wave", "status": "accepted"},
+        {"id": "b2", "start_s": 1.2, "end_s": 1.5, "query": "a wave", "status": "rejected"},
+    ],
+}
+JSON = {"content_type": "application/json"}
 UNFINISHED = [
     *(b"", b"content-length: 99\r\n\r\n", b"content-length: 99\r\n\r\n{", b"x: " + b"y" * 100_000),
     *(b"transfer-encoding: chunked\r\n\r\n", b"transfer-encoding: chunked\r\n\r\n" + b"f" * 5000),
@@ -151,15 +152,6 @@ def no_mistake_is_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         assert not logged, [record.getMessage() for record in logged]
 
 
-EDIT = {
-    "queries": [{"query": "a wave", "threshold": 0.4, "occurs": None, "checked": True}],
-    "segments": [
-        {"id": "a1", "start_s": 0.5, "end_s": 1.0, "query": "a wave", "status": "accepted"},
-        {"id": "b2", "start_s": 1.2, "end_s": 1.5, "query": "a wave", "status": "rejected"},
-    ],
-}
-
-
 def _review(server: Live, video: str, edit: Any) -> Answer:
     return server.ask("PUT", f"/api/videos/{video}/review", json.dumps(edit).encode(), **JSON)
 
@@ -173,9 +165,6 @@ def _set_back(server: Live, video: str) -> None:
         if answer.status != 409:
             break
     assert answer.status == 200, answer
-
-
-JSON = {"content_type": "application/json"}
 
 
 def _targets(path: str, video: str) -> list[str]:

@@ -52,6 +52,12 @@ CheckpointPath = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="A trained method: what openmoment train left."),
 ]
+CalibrationPath = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Decide as people marked it: what openmoment calibrate wrote."
+    ),
+]
 DatasetName = Annotated[str, typer.Option(metavar="NAME", help="openmoment datasets list.")]
 Root = Annotated[Path, typer.Option(metavar="DIR", help="Where its annotations are.")]
 FeatureFiles = Annotated[Path, typer.Option(metavar="DIR", help="Feature files of its videos.")]

@@ -11,6 +11,7 @@ from openmoment.cli.clips import cut_clips
 from openmoment.cli.console import (
     INPUT_FAULT,
     Backbone,
+    CalibrationPath,
     CaptionPath,
     CheckpointPath,
     Device,
@@ -138,12 +139,7 @@ def find_verb(
     ] = TOP,
     setting: Settings = None,
     preset: Preset = None,
-    calibration: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Decide as people marked it: what openmoment calibrate wrote."
-        ),
-    ] = None,
+    calibration: CalibrationPath = None,
     fps: Annotated[
         float | None, typer.Option(help="Snippets per second of video.", show_default="by backbone")
     ] = None,

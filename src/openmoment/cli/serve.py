@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from openmoment.cli.console import Backbone, CheckpointPath, say, verb
+from openmoment.cli.console import Backbone, CalibrationPath, CheckpointPath, say, verb
 
 PORT = 8080
 
@@ -25,6 +25,7 @@ def serve_verb(
         ),
     ] = None,
     checkpoint: CheckpointPath = None,
+    calibration: CalibrationPath = None,
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Elsewhere than here, a token is asked for.")
     ] = "127.0.0.1",
@@ -67,6 +68,7 @@ def serve_verb(
         backbone=backbone,
         method=method,
         checkpoint=checkpoint,
+        calibration=calibration,
         name=login_name() if name is None else name,
         host=host,
         token=token,

@@ -7,6 +7,9 @@ from xml.parsers import expat
 from openmoment.errors import FormatError
 from openmoment.reading import read_text
 
+MAX_DEPTH = 50
+"""Elements inside elements; annotation tools need a handful."""
+
 
 def read_xml(path: Path) -> Element:
     """The root of an XML file. Raises FormatError, also for one that declares a document type."""
@@ -14,12 +17,27 @@ def read_xml(path: Path) -> Element:
     def refuse(*_: object) -> None:
         raise FormatError(f"{path}: declares a document type (DOCTYPE), which is not read.")
 
-    tree = TreeBuilder()
+    tree, depth = TreeBuilder(), 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise FormatError(
+                f"{path}, line {parser.CurrentLineNumber}: elements lie more than {MAX_DEPTH} deep."
+            )
+        tree.start(tag, attributes)
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        tree.end(tag)
+
     parser = expat.ParserCreate("UTF-8")  # which `read_text` saw, whatever the file declares
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = refuse
-    parser.StartElementHandler = tree.start
-    parser.EndElementHandler = tree.end
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
     parser.CharacterDataHandler = tree.data
     try:
         parser.Parse(read_text(path).encode(), True)

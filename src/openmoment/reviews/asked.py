@@ -28,19 +28,26 @@ MIN_TIOU = 0.7
 
 
 def add_predictions(
-    review: Review, ranked: Detections, *, threshold: float, made_by: MadeBy, when: str
+    review: Review,
+    ranked: Detections,
+    *,
+    threshold: float | Mapping[str, float],
+    made_by: MadeBy,
+    when: str,
 ) -> Review:
     """The next revision, with all that a method proposes for the queries of ``ranked``.
 
     Segments that nobody decided on are replaced. What was accepted, rejected or added stays; a
     prediction that coincides with it as it is, or as it was predicted, is not added, but becomes
-    what is said to be predicted of it. The ``threshold`` is that of queries which are new, or now
-    asked of another backbone or method. Raises FormatError for a review that grows too large.
+    what is said to be predicted of it. The ``threshold``, one or by query, is that of queries which
+    are new, or now asked of another backbone or method. Raises FormatError for a review that grows
+    too large.
     """
     old = {q.query: q for q in review.queries}
     presence = dict(zip(ranked.names, ranked.presence, strict=True))
+    cut = threshold if isinstance(threshold, Mapping) else dict.fromkeys(ranked.names, threshold)
     asked = {
-        name: _asked(name, old.get(name), to_score(presence[name]), to_score(threshold), made_by)
+        name: _asked(name, old.get(name), to_score(presence[name]), to_score(cut[name]), made_by)
         for name in ranked.names
     }
     stay = [s for s in review.segments if not (s.query in asked and _is_undecided(s))]

@@ -18,7 +18,7 @@ _LISTING_S = 120.0
 class Catalogue:
     """What a page may choose from.
 
-    Raises UnknownNameError, ConfigError, FormatError for defaults that are none.
+    Raises UnknownNameError, ConfigError, FormatError for defaults that are none, or do not fit.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -28,6 +28,8 @@ class Catalogue:
             from openmoment.training.card import read_card
 
             self._trained = read_card(settings.checkpoint).method
+        if settings.calibration is not None:
+            self._check_calibration(settings.calibration)
         if settings.method is not None and settings.method not in METHODS:
             raise UnknownNameError("method", settings.method, list(METHODS))
         if self._trained is not None and settings.method not in (None, self._trained):
@@ -36,6 +38,15 @@ class Catalogue:
             raise UnknownNameError("backbone", settings.backbone, list(ENCODERS))
         self._lock = Lock()
         self._listed: list[dict[str, Any]] | None = None
+
+    def _check_calibration(self, path: Path) -> None:
+        """Raises FormatError, and ConfigError for one of another method than the default."""
+        from openmoment.calibration import read_calibration
+
+        meant = self._trained or self.settings.method or DEFAULT
+        made_for = read_calibration(path).source.method
+        if made_for != meant:
+            raise ConfigError(f"{path}: is for {made_for}, not for {meant}.")
 
     def backbones(self) -> list[dict[str, Any]]:
         """Name, what it is, whether its weights are here, whether it is the default."""
@@ -85,7 +96,7 @@ class Catalogue:
         """What `openmoment models` lists, asked once, of another process: methods load torch."""
         with self._lock:
             if self._listed is None:
-                self._listed = _list_methods()
+                self._listed = _list_methods() or []  # what failed once is not tried at each page
             return self._listed or [_row(name) for name in METHODS]
 
 

@@ -1,6 +1,7 @@
 """The job "find": all that a method proposes for some queries in a video."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from openmoment.cache import Cache
+from openmoment.calibration import read_calibration
 from openmoment.config import to_table
-from openmoment.errors import FormatError
+from openmoment.errors import ConfigError, FormatError
 from openmoment.export.base import Row, to_detections
 from openmoment.export.json import read, write
 from openmoment.pipeline import Pipeline, load_pipeline, tidy_names
@@ -34,7 +36,7 @@ class Finder:
     def __call__(self, task: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
         """Write the predictions of ``task``, and their curves.
 
-        Gives the names asked, the threshold and the settings of the method. Raises
+        Gives the names asked, the threshold of each and the settings of the method. Raises
         OpenMomentError.
         """
         tell(None, "loading the backbone")
@@ -53,9 +55,25 @@ class Finder:
         keep_predictions(worth_a_look(ranked), Path(task["predictions"]))
         return {
             "names": list(ranked.names),
-            "threshold": float(getattr(pipeline.method.config, "min_score", 0.0)),
-            "settings": {**to_table(pipeline.method.config), "fps": pipeline.fps},
+            **_decisions(pipeline, ranked.names, task.get("calibration")),
         }
+
+
+def _decisions(pipeline: Pipeline, names: Sequence[str], calibration: str | None) -> dict[str, Any]:
+    """From which score on each query is shown at first: the method's own, or the calibration's.
+
+    A calibration of another backbone or method than was asked for this time says nothing.
+    """
+    own = float(getattr(pipeline.method.config, "min_score", 0.0))
+    thresholds = dict.fromkeys(names, own)
+    settings = {**to_table(pipeline.method.config), "fps": pipeline.fps}
+    if calibration is not None:
+        fitted = read_calibration(Path(calibration))
+        with suppress(ConfigError):
+            pipeline.calibrated(fitted)
+            thresholds = {n: fitted.score.score_at(fitted.threshold, n) for n in names}
+            settings["calibration"] = fitted.fingerprint
+    return {"thresholds": thresholds, "settings": settings}
 
 
 def worth_a_look(ranked: Detections) -> Detections:

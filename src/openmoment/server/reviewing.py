@@ -1,7 +1,7 @@
 """The reviews of a folder: read once, written whole, one change at a time."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock, RLock
@@ -71,7 +71,12 @@ class Reviews:
         return self._change(video, change)
 
     def add_predictions(
-        self, video: Video, ranked: Detections, *, threshold: float, settings: dict[str, Any]
+        self,
+        video: Video,
+        ranked: Detections,
+        *,
+        thresholds: Mapping[str, float],
+        settings: dict[str, Any],
     ) -> Review:
         """What a method proposes, as one that decides with these settings."""
         origin = ranked.origin
@@ -80,7 +85,7 @@ class Reviews:
 
         def change(review: Review) -> Review:
             known = replace(review, sha256=origin.source_sha256)
-            return add_predictions(known, ranked, threshold=threshold, made_by=made_by, when=now())
+            return add_predictions(known, ranked, threshold=thresholds, made_by=made_by, when=now())
 
         return self._change(video, change)
 

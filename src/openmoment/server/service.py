@@ -125,6 +125,7 @@ class Service:
             "backbone": job.backbone or self.settings.backbone,
             "method": None if is_trained else job.method,
             "checkpoint": str(self.settings.checkpoint) if is_trained else None,
+            "calibration": self.settings.calibration and str(self.settings.calibration),
             "predictions": str(self.folder.predictions(video.name)),
         }
 
@@ -141,7 +142,7 @@ class Service:
         self.reviews.add_predictions(
             video,
             _of(ranked, labels),
-            threshold=result["threshold"],
+            thresholds=result["thresholds"],
             settings=result["settings"],
         )
 

@@ -17,6 +17,8 @@ class Settings:
     method: str | None = None
     checkpoint: Path | None = None
     """A trained method, which then is the default."""
+    calibration: Path | None = None
+    """A file of `openmoment calibrate`, whose cut is the first threshold of what it is for."""
     name: str = ""
     """Who reviews, where the page does not say."""
     host: str = LOOPBACK
