@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,8 @@ def test_models_and_doctor_and_demo(tmp_path: Path) -> None:
     assert {"name", "summary", "missing"} == set(models["backbones"][0])
     assert "embedded" in run("models").stdout
     facts = json.loads(run("doctor", "--json").stdout)
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert {*facts["extras"], "dev"} == set(project["optional-dependencies"])
     assert facts["cache"]["writable"]
     assert facts["backbones"][0]["missing"] is None
     assert "ready" in run("doctor").stdout

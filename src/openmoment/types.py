@@ -289,7 +289,8 @@ class Detections:
         return self[np.lexsort((self.segments[:, 1], self.segments[:, 0]))]
 
     def __repr__(self) -> str:
-        lines = [f"{len(self)} moments" + (f" in {self.origin.video}" if self.origin else "")]
+        counted = f"{len(self)} moment{'' if len(self) == 1 else 's'}"
+        lines = [counted + (f" in {self.origin.video}" if self.origin else "")]
         width = max((len(name) for name in self.names), default=0)
         for start_s, end_s, name, score in self.by_time():
             span = f"{clock(start_s)} - {clock(end_s)}"

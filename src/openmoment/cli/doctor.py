@@ -22,6 +22,10 @@ EXTRAS = {
     "plot": "matplotlib",
     "pandas": "pandas",
     "priors": "openai",
+    "raft": "torchvision",
+    "server": "fastapi",
+    "tensorboard": "tensorboard",
+    "train": "accelerate",
 }
 """What each extra is known by."""
 
