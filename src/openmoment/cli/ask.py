@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from openmoment.cli.console import Json, print_json, verb
+from openmoment.cli.console import Json, PlotPath, ReportPath, print_json, verb
 from openmoment.cli.moments import Duration, InFormat, length_of, read_all, say_lengths
 from openmoment.types import Detections
 
@@ -27,12 +27,8 @@ def ask_verb(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the answers: .json .csv .vtt …")
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write a page to look at.")
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw the timeline.")
-    ] = None,
+    report: ReportPath = None,
+    plot: PlotPath = None,
 ) -> None:
     """Ask questions beyond one label of a file of moments.
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ParamSpec, Protocol, TypeVar, runtime_checkab
 
 import typer
 
-from openmoment.errors import ConfigError, OpenMomentError
+from openmoment.errors import ConfigError, FormatError, OpenMomentError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,6 +58,18 @@ CalibrationPath = Annotated[
         metavar="FILE", help="Decide as people marked it: what openmoment calibrate wrote."
     ),
 ]
+FinderName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What finds the moments: openmoment models.",
+        show_default="similarity, or the checkpoint's",
+    ),
+]
+ReportPath = Annotated[
+    Path | None, typer.Option(metavar="FILE.html", help="Write a page to look at.")
+]
+PlotPath = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the timeline.")]
 DatasetName = Annotated[str, typer.Option(metavar="NAME", help="openmoment datasets list.")]
 Root = Annotated[Path, typer.Option(metavar="DIR", help="Where its annotations are.")]
 FeatureFiles = Annotated[Path, typer.Option(metavar="DIR", help="Feature files of its videos.")]
@@ -84,6 +96,13 @@ def method_settings(method: str, preset: str | None, assignments: list[str]) -> 
 
     settings = preset_settings(method, preset) if preset else {}
     return {**settings, **parse_assignments(assignments)}
+
+
+def check_folders(*paths: Path | None) -> None:
+    """Refuse what could not be written, before the long work. Raises FormatError."""
+    for path in paths:
+        if path and not path.absolute().parent.is_dir():
+            raise FormatError(f"{path}: its folder does not exist. Make it first.")
 
 
 def list_names(text: str | None) -> tuple[str, ...]:

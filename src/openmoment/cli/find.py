@@ -15,11 +15,15 @@ from openmoment.cli.console import (
     CaptionPath,
     CheckpointPath,
     Device,
+    FinderName,
     Json,
+    PlotPath,
     Precision,
     Preset,
     PriorsPath,
+    ReportPath,
     Settings,
+    check_folders,
     method_settings,
     one_line,
     print_json,
@@ -70,9 +74,7 @@ class Outputs:
             require("matplotlib", extra="plot")
             if is_folder:
                 raise ConfigError("--plot draws one video. For a folder use --report.")
-        for path in (self.out, self.report, self.plot, self.predictions, self.explain):
-            if path and not path.absolute().parent.is_dir():
-                raise FormatError(f"{path}: its folder does not exist. Make it first.")
+        check_folders(self.out, self.report, self.plot, self.predictions, self.explain)
 
 
 @dataclass
@@ -117,14 +119,7 @@ def find_verb(
     ] = None,
     priors: PriorsPath = None,
     backbone: Backbone = "auto",
-    method: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="What finds the moments: openmoment models.",
-            show_default="similarity, or the checkpoint's",
-        ),
-    ] = None,
+    method: FinderName = None,
     checkpoint: CheckpointPath = None,
     task: Annotated[
         Task | None,
@@ -161,12 +156,8 @@ def find_verb(
             "activitynet, boris, label_studio, via, fiftyone.",
         ),
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write a page to look at.")
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw the timeline.")
-    ] = None,
+    report: ReportPath = None,
+    plot: PlotPath = None,
     clips: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Cut every moment out as a video.")
     ] = None,

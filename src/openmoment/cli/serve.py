@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from openmoment.cli.console import Backbone, CalibrationPath, CheckpointPath, say, verb
+from openmoment.cli.console import Backbone, CalibrationPath, CheckpointPath, FinderName, say, verb
 
 PORT = 8080
 
@@ -16,14 +16,7 @@ def serve_verb(
         Path, typer.Argument(help="A folder of videos, or one video.", show_default="here")
     ] = Path(),
     backbone: Backbone = "auto",
-    method: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="What finds the moments: openmoment models.",
-            show_default="similarity, or the checkpoint's",
-        ),
-    ] = None,
+    method: FinderName = None,
     checkpoint: CheckpointPath = None,
     calibration: CalibrationPath = None,
     host: Annotated[

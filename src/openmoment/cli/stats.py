@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from openmoment.cli.console import Json, print_json, say, verb
+from openmoment.cli.console import Json, check_folders, print_json, say, verb
 from openmoment.cli.moments import Duration, InFormat, length_of, read_all, say_lengths
 from openmoment.errors import FormatError
 
@@ -38,7 +38,7 @@ def stats_verb(
     from openmoment.behaviour.statistics import to_document
     from openmoment.cli.behaviour_text import show_statistics, statistics_table, write_table
 
-    _check_folders(out, plot)
+    check_folders(out, plot)
     read = read_all(files, format)
     lengths = {video: length_of(video, one, duration) for video, one in read.items()}
     bouts = {video: bouts_of(one.found, lengths[video].seconds) for video, one in read.items()}
@@ -83,7 +83,7 @@ def agreement_verb(
     from openmoment.behaviour.agreement import to_document
     from openmoment.cli.behaviour_text import agreement_table, show_agreement, write_table
 
-    _check_folders(out, plot)
+    check_folders(out, plot)
     read_a, read_b = read_all([a], format), read_all([b], format)
     pairs = {}
     lengths = {}
@@ -136,10 +136,3 @@ def match_videos(a: list[str], b: list[str], where: str) -> dict[str, tuple[str,
     if not found:
         raise FormatError(f"{where}: no video is in both. There is {a[:1]} and {b[:1]}.")
     return found
-
-
-def _check_folders(*paths: Path | None) -> None:
-    """Refuse what could not be written, before the work."""
-    for path in paths:
-        if path and not path.absolute().parent.is_dir():
-            raise FormatError(f"{path}: its folder does not exist. Make it first.")

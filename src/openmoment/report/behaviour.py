@@ -10,7 +10,7 @@ from openmoment.behaviour.agreement import TIOUS, Agreement
 from openmoment.behaviour.bouts import Bouts
 from openmoment.behaviour.statistics import Statistics
 from openmoment.extras import require
-from openmoment.report.plot import known_fonts, lines_of
+from openmoment.report.plot import draw_title, known_fonts, lines_of
 from openmoment.report.timeline import colour_of, ticks
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def plot_statistics(
     duration_s = max((bouts.duration_s for bouts in videos.values()), default=0.0)
     raster = figure.add_subplot(grid[0, :])
     _draw_raster(raster, lanes, duration_s, every=num_lanes)
-    _title(raster, "When" if len(videos) != 1 else PurePath(next(iter(videos))).name)
+    draw_title(raster, "When" if len(videos) != 1 else PurePath(next(iter(videos))).name, size=10)
     shares = [(q.query, q.share or 0.0) for q in together.queries]
     _draw_budget(figure.add_subplot(grid[1, 0]), [*shares, ("none of them", together.share_none)])
     _draw_transitions(figure.add_subplot(grid[1, 1]), together)
@@ -71,7 +71,7 @@ def plot_agreement(
     ]
     duration_s = max((a.duration_s for a, _ in pairs.values()), default=0.0)
     _draw_raster(raster, lanes, duration_s, every=2)
-    _title(raster, f"A is {sides[0]}, B is {sides[1]}")
+    draw_title(raster, f"A is {sides[0]}, B is {sides[1]}", size=10)
     bars = {"kappa": [q.kappa for _, q in scored]}
     bars |= {f"F1@{tiou:g}": [q.f1[i] for _, q in scored] for i, tiou in enumerate(TIOUS)}
     _draw_bars(left, [name for name, _ in scored], bars)
@@ -137,7 +137,7 @@ def _draw_budget(axes: "matplotlib.axes.Axes", shares: Sequence[tuple[str, float
     axes.set_xlabel("percent of the time", fontsize=8, color="#444444")
     axes.tick_params(axis="x", labelsize=8)
     _name_rows(axes, [name for name, _ in shares])
-    _title(axes, "Time budget")
+    draw_title(axes, "Time budget", size=10)
     _tidy(axes)
 
 
@@ -158,7 +158,7 @@ def _draw_transitions(axes: "matplotlib.axes.Axes", together: Statistics) -> Non
             )
     axes.tick_params(length=0)
     axes.spines[:].set_color("#cccccc")
-    _title(axes, "What starts next, in percent of the row")
+    draw_title(axes, "What starts next, in percent of the row", size=10)
 
 
 def _draw_bars(
@@ -182,7 +182,7 @@ def _draw_bars(
     axes.tick_params(axis="x", labelsize=8)
     _name_rows(axes, names)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
-    _title(axes, "How far they agree")
+    draw_title(axes, "How far they agree", size=10)
     _tidy(axes)
 
 
@@ -195,17 +195,6 @@ def _name_rows(axes: "matplotlib.axes.Axes", names: Sequence[str]) -> None:
         parse_math=False,
     )
     axes.tick_params(axis="y", length=0, pad=6, labelcolor=_DARK)
-
-
-def _title(axes: "matplotlib.axes.Axes", text: str) -> None:
-    axes.set_title(
-        lines_of(text, 90, at_most=1),
-        loc="left",
-        fontsize=10,
-        fontweight="bold",
-        fontfamily=known_fonts(),
-        parse_math=False,
-    )
 
 
 def _tidy(axes: "matplotlib.axes.Axes") -> None:

@@ -75,18 +75,23 @@ def save_figure(figure: "matplotlib.figure.Figure", path: Path) -> None:
         figure.savefig(temporary, dpi=150)
 
 
-def _draw_axis(axes: "matplotlib.axes.Axes", found: Detections) -> None:
-    """Title and time axis."""
-    duration_s = length_s(found)
-    title = PurePath(found.origin.video).name if found.origin else ""
+def draw_title(axes: "matplotlib.axes.Axes", text: str, *, size: int) -> None:
+    """One bold line above the axes, on the left, in fonts that have its letters."""
     axes.set_title(
-        lines_of(title, 90, at_most=1),
+        lines_of(text, 90, at_most=1),
         loc="left",
-        fontsize=11,
+        fontsize=size,
         fontweight="bold",
         fontfamily=known_fonts(),
         parse_math=False,
     )
+
+
+def _draw_axis(axes: "matplotlib.axes.Axes", found: Detections) -> None:
+    """Title and time axis."""
+    duration_s = length_s(found)
+    title = PurePath(found.origin.video).name if found.origin else ""
+    draw_title(axes, title, size=11)
     axes.set_xlim(0, duration_s or 1)
     times_s, labels = ticks(duration_s, at_most=10)
     axes.set_xticks(times_s, labels, fontsize=8, color="#444444")
