@@ -1,6 +1,8 @@
 """Suites, runs that go on where they stopped, and what is told of them."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,10 +17,11 @@ from commands import refusal, run
 from fakes import FakeEncoder
 from videos import make_video
 
+from openmoment.bench.apart import News, make_apart
 from openmoment.bench.cards import card_pages
 from openmoment.bench.job import Job, changed, plan_jobs, read_job, write_job
 from openmoment.bench.ledger import to_ledger
-from openmoment.bench.material import make_material
+from openmoment.bench.material import make_material, make_part
 from openmoment.bench.measure import Stopwatch, limit_threads, peak_memory, share_cores
 from openmoment.bench.method_card import card_of
 from openmoment.bench.places import expand, missing_places, parse_places, place
@@ -42,7 +45,7 @@ from openmoment.bench.worker import FAILED, TAKEN, work
 from openmoment.datasets import DATASETS, load_dataset
 from openmoment.datasets.collect import collect
 from openmoment.encoders.synthetic import Synthetic
-from openmoment.errors import ConfigError, FormatError
+from openmoment.errors import ConfigError, FormatError, OpenMomentError
 from openmoment.evaluation.published import published_results
 from openmoment.leases import lease
 from openmoment.methods import METHODS
@@ -346,15 +349,50 @@ def test_videos_are_composed_and_encoded_once(
     (one,) = plan_jobs(suite)
     job, part = place(*one, parse_places({}, suite.datasets), tmp_path), suite.datasets[0]
     told: list[str] = []
-    make_material([(part, [job])], tmp_path, tell=told.append)
+    make_part(part, [job], tmp_path, told.append, None)
     assert [line.partition(":")[2][:12] for line in told] == [" being made ", " features of"]
     assert len(list(Path(job.features).glob("*.safetensors"))) == 2
     assert Path(job.features) == tmp_path / "mine" / "features" / "fake"
-    make_material([(part, [job])], tmp_path, tell=told.append)
+    make_part(part, [job], tmp_path, told.append, None)
     assert len(told) == 2
     other = replace(part, unseen=("jump",))
     with pytest.raises(ConfigError, match="was made with other settings of mine"):
-        make_material([(other, [job])], tmp_path, tell=told.append)
+        make_part(other, [job], tmp_path, told.append, None)
+
+
+def make_or_fail(name: str, folder: Path, tell, advance) -> None:
+    if name == "bad":
+        raise ConfigError("bad: is bad.")
+    if name == "dead":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if name == "slow":
+        time.sleep(60)
+    tell(f"{name}: {os.environ['OMP_NUM_THREADS']} threads")
+    advance(name)(1, 2)
+    (folder / name).touch()
+
+
+def test_datasets_are_made_apart_and_one_failure_ends_the_others(tmp_path: Path) -> None:
+    told: list[News] = []
+    make_apart(
+        make_or_fail,
+        [("a", tmp_path), ("b", tmp_path), ("c", tmp_path)],
+        num_jobs=2,
+        threads=3,
+        hear=told.append,
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "c"}
+    assert sorted(news.line for news in told if news.line) == [f"{n}: 3 threads" for n in "abc"]
+    assert {(news.label, news.done, news.total) for news in told if news.label} == {
+        (name, 1, 2) for name in "abc"
+    }
+    for name, message in (("bad", "^bad: is bad.$"), ("dead", "ended with -9")):
+        start = time.monotonic()
+        items = [(name, tmp_path), ("slow", tmp_path), ("after", tmp_path)]
+        with pytest.raises(OpenMomentError, match=message):
+            make_apart(make_or_fail, items, num_jobs=2, threads=1, hear=told.append)
+        assert time.monotonic() - start < 30
+        assert not (tmp_path / "after").exists()
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc to see processes in")

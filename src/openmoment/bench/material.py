@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from openmoment.bench.apart import News, make_apart
 from openmoment.bench.job import Job
 from openmoment.bench.places import expand
 from openmoment.bench.suite import ComposeFrom, DatasetPart, Synthesize
@@ -39,18 +40,49 @@ def make_material(
     *,
     tell: Tell,
     advance: Callable[[str], Advance] | None = None,
+    num_jobs: int = 1,
+    threads: int = 1,
 ) -> None:
     """Make the datasets that the suite makes, and the features that runs read. Raises errors.
 
     ``tell`` hears what is being made; ``advance`` gives, for a label, what hears how far it is.
+    Every dataset is made in a process of its own, ``num_jobs`` at a time.
     """
-    for part, jobs in parts:
-        hear = advance(part.name) if advance else None
-        if part.is_made:
-            _make(part, data / part.name, tell, hear)
-        for job in {job.backbone: job for job in jobs}.values():
-            if job.videos and Path(job.features) == data / part.name / FEATURES / job.place:
-                _extract(Path(job.videos), Path(job.features), job.backbone, part.name, tell, hear)
+
+    def hear(news: News) -> None:
+        if news.line:
+            tell(news.line)
+        elif advance:
+            advance(news.label)(news.done, news.total)
+
+    items = [(part, jobs, data) for part, jobs in parts if _is_needed(part, jobs, data)]
+    make_apart(make_part, items, num_jobs=num_jobs, threads=threads, hear=hear)
+
+
+def _is_needed(part: DatasetPart, jobs: Sequence[Job], data: Path) -> bool:
+    """Whether anything of it may have to be made."""
+    return part.is_made or any(_is_ours(job, part, data) for job in jobs)
+
+
+def _is_ours(job: Job, part: DatasetPart, data: Path) -> bool:
+    """Whether a run reads features that the bench makes."""
+    return bool(job.videos) and Path(job.features) == data / part.name / FEATURES / job.place
+
+
+def make_part(
+    part: DatasetPart,
+    jobs: Sequence[Job],
+    data: Path,
+    tell: Tell,
+    advance: Callable[[str], Advance] | None,
+) -> None:
+    """One dataset, and the features of its videos."""
+    hear = advance(part.name) if advance else None
+    if part.is_made:
+        _make(part, data / part.name, tell, hear)
+    for job in {job.backbone: job for job in jobs}.values():
+        if _is_ours(job, part, data):
+            _extract(Path(job.videos), Path(job.features), job.backbone, part.name, tell, hear)
 
 
 def _make(part: DatasetPart, folder: Path, tell: Tell, advance: Advance | None) -> None:

@@ -87,6 +87,14 @@ def share_cores(num_jobs: int | None, threads: int) -> tuple[int, int]:
     return jobs, threads or max(1, cores // jobs)
 
 
+def keep_to_threads(threads: int) -> None:
+    """Compute on so many threads from now on: with more or fewer, last bits differ."""
+    os.environ.update(limit_threads(threads))
+    import torch
+
+    torch.set_num_threads(threads)
+
+
 def limit_threads(threads: int) -> dict[str, str]:
     """The environment in which a process computes on so many threads, and waits kindly."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

@@ -174,7 +174,8 @@ def _run(
             needed.setdefault(job.part, []).append(job)
     with progress_bar("data") as advance:
         material = [(parts[name], jobs_of) for name, jobs_of in needed.items()]
-        make_material(material, data, tell=say, advance=_labelled(advance))
+        hear = _labelled(advance)
+        make_material(material, data, tell=say, advance=hear, num_jobs=num_jobs, threads=each)
     say(f"{suite.title}: {len(done)} runs, {num_jobs} at a time on {each} thread(s) each.")
     failed: list[tuple[str, str]] = []
     with progress_bar(suite.name) as advance:

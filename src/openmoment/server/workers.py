@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -154,6 +155,8 @@ class Worker:
                     stdout=subprocess.PIPE,
                     text=True,
                     encoding="utf-8",
+                    # beside the server and whoever looks, threads that wait must not spin
+                    env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
                 )
             return self._process
 

@@ -18,7 +18,8 @@ from openmoment.errors import VideoError
 from openmoment.files import atomic_write
 from openmoment.video.frames import read_frames
 
-_ENCODER = {"crf": "20", "preset": "veryfast"}
+# x264 without its macroblock tree, which now and then chooses other bits for the same pictures
+_ENCODER = {"crf": "20", "preset": "veryfast", "x264-params": "no-mbtree=1"}
 
 
 def join(
