@@ -83,5 +83,6 @@ def test_a_table_lists_without_importing_and_imports_when_asked() -> None:
 
 def test_an_extra_that_is_missing_is_named_with_the_cure() -> None:
     assert require("json", extra="plot") is sys.modules["json"]
-    with pytest.raises(MissingExtraError, match=r"pip install 'openmoment\[plot\]'"):
-        require("no_such_module", extra="plot")
+    cure = r"needs 'no_such_module'. Run: pip install 'openmoment\[plot\]'"
+    with pytest.raises(MissingExtraError, match=cure):
+        require("no_such_module.part", extra="plot")

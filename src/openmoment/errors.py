@@ -42,7 +42,8 @@ class MissingExtraError(OpenMomentError):
     """An optional dependency is needed; the message holds the command that installs it."""
 
     def __init__(self, module: str, extra: str) -> None:
-        super().__init__(f"This needs {module!r}. Run: pip install 'openmoment[{extra}]'")
+        package = module.partition(".")[0]
+        super().__init__(f"This needs {package!r}. Run: pip install 'openmoment[{extra}]'")
 
 
 class MissingWeightsError(OpenMomentError):
