@@ -25,7 +25,7 @@ from openmoment.postprocess import clip_to
 from openmoment.priors.examples import Example, blend, describe, embed_pictures, examples_of
 from openmoment.priors.files import Priors, read_priors
 from openmoment.priors.pairs import encode_pairs
-from openmoment.questions import Question, names_of, not_only_labels, parse, with_answers
+from openmoment.questions import Question, answered, names_of, parse
 from openmoment.reviews import MadeBy
 from openmoment.tasks import TOP, Task, best_of_each, segment
 from openmoment.types import Captioned, Detections, Origin, Queries, Recipe, Snippets
@@ -176,7 +176,7 @@ class Pipeline:
             backbone=self.encoder.name,
             fingerprint=self.encoder.fingerprint,
             method=self.method_name,
-            settings=self._settings
+            settings=self.settings
             | self._asked
             | ({"examples": dict(queries.examples)} if queries.examples else {}),
             source_sha256=snippets.recipe.source_sha256,
@@ -193,7 +193,7 @@ class Pipeline:
                 return found
 
     @property
-    def _settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """What the settings of an answer say of how it is made."""
         decided = {"calibration": self.calibration.fingerprint} if self.calibration else {}
         return to_table(self.method.config) | {"fps": self.fps} | decided
@@ -230,7 +230,7 @@ class Pipeline:
             raise ConfigError(f"A calibration decides for the task tal, not for {self.task}.")
         ranking = self.ranking()
         made_by = MadeBy(
-            self.encoder.name, self.encoder.fingerprint, self.method_name, ranking._settings
+            self.encoder.name, self.encoder.fingerprint, self.method_name, ranking.settings
         )
         calibration.source.check(Source.of(made_by))
         return replace(ranking, calibration=calibration)
@@ -264,9 +264,7 @@ class Pipeline:
         snippets = self.snippets(Path(video), progress=progress)
         # words after the video, where most mistakes are
         found = self.localize(snippets, self.queries(tidy, examples=examples), video=str(video))
-        if not questions:
-            return found
-        return with_answers(found, questions, shown=not_only_labels(found.names, questions, words))
+        return answered(found, questions, words)
 
 
 def reads_other_features(method: Method) -> bool:

@@ -313,12 +313,9 @@ class Asking:
         if self.ranking:
             answers.ranked[video] = self.ranking.localize(snippets, queries, video=video)
         found = self.pipeline.localize(snippets, queries, video=video, explained=explained)
-        if not self.questions:
-            return found
-        from openmoment.questions import not_only_labels, with_answers
+        from openmoment.questions import answered
 
-        shown = not_only_labels(found.names, self.questions, self.words)
-        return with_answers(found, self.questions, shown=shown)
+        return answered(found, self.questions, self.words)
 
 
 def ask(

@@ -43,10 +43,9 @@ def read_moments(
     ``fps`` is the rate of frames where a format counts them.
     """
     from openmoment.export import FORMATS, recognise
+    from openmoment.reviews import is_review, read_review, to_detections
 
-    if format_name is None and path.suffix.lower() == ".json" and _is_review(path):
-        from openmoment.reviews import read_review, to_detections
-
+    if format_name is None and is_review(path):
         review = read_review(path)
         return {review.video: to_detections(review)}
     return FORMATS[recognise(path, format_name)].read(path, fps=fps)
@@ -94,14 +93,6 @@ def say_lengths(lengths: dict[str, Length]) -> None:
             f"{guessed[0]}{more}: nothing tells the length of the video, so it is taken to end "
             "with its last moment. Give --duration."
         )
-
-
-def _is_review(path: Path) -> bool:
-    from openmoment.reading import read_json
-
-    document = read_json(path)
-    schema = document.get("schema") if isinstance(document, dict) else None
-    return isinstance(schema, str) and schema.startswith("openmoment-review/")
 
 
 def _files(path: Path, format_name: str | None) -> list[Path]:

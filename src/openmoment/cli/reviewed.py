@@ -11,13 +11,9 @@ if TYPE_CHECKING:
 
 def holds_reviews(gt: Path) -> bool:
     """Whether the ground truth is a review, or a folder, which can be nothing else."""
-    from openmoment.reading import read_json
-    from openmoment.reviews import SCHEMA
+    from openmoment.reviews import is_review
 
-    if gt.is_dir() or gt.suffix != ".json" or not gt.is_file():
-        return gt.is_dir()
-    content = read_json(gt)
-    return isinstance(content, dict) and content.get("schema") == SCHEMA
+    return gt.is_dir() or (gt.is_file() and is_review(gt))
 
 
 def load_reviews(gt: Path) -> "Dataset":

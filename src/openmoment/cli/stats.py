@@ -9,6 +9,10 @@ from openmoment.cli.console import Json, check_folders, print_json, say, verb
 from openmoment.cli.moments import Duration, InFormat, length_of, read_all, say_lengths
 from openmoment.errors import FormatError
 
+TablePath = Annotated[
+    Path | None, typer.Option(metavar="FILE.csv", help="Write a table of each video and all.")
+]
+
 
 @verb
 def stats_verb(
@@ -21,9 +25,7 @@ def stats_verb(
     format: InFormat = None,  # noqa: A002
     duration: Duration = None,
     as_json: Json = False,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE.csv", help="Write a table of each video and all.")
-    ] = None,
+    out: TablePath = None,
     plot: Annotated[
         Path | None,
         typer.Option(metavar="FILE.png", help="Draw bouts, time budget and transitions."),
@@ -68,9 +70,7 @@ def agreement_verb(
     format: InFormat = None,  # noqa: A002
     duration: Duration = None,
     as_json: Json = False,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE.csv", help="Write a table of each video and all.")
-    ] = None,
+    out: TablePath = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw both, and how far they agree.")
     ] = None,

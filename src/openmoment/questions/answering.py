@@ -107,6 +107,16 @@ def with_answers(
     return joined[np.argsort(-joined.scores, kind="stable")]
 
 
+def answered(found: Detections, questions: Sequence[Question], words: Iterable[str]) -> Detections:
+    """The answers behind the queries that were asked for besides, as ``words`` says.
+
+    Without any question ``found`` itself. Raises as `answer`.
+    """
+    if not questions:
+        return found
+    return with_answers(found, questions, shown=not_only_labels(found.names, questions, words))
+
+
 def not_only_labels(
     names: Iterable[str], questions: Iterable[Question], words: Iterable[str]
 ) -> list[str]:

@@ -16,7 +16,14 @@ from openmoment.reviews.document import (
     Status,
 )
 from openmoment.reviews.edit import Edit, read_edit, revise
-from openmoment.reviews.files import from_dict, read_review, read_reviews, to_dict, write_review
+from openmoment.reviews.files import (
+    from_dict,
+    is_review,
+    read_review,
+    read_reviews,
+    to_dict,
+    write_review,
+)
 from openmoment.reviews.found import occurs, to_detections, truth
 from openmoment.reviews.imported import add_detections
 
@@ -34,6 +41,7 @@ __all__ = [
     "add_detections",
     "add_predictions",
     "from_dict",
+    "is_review",
     "last_predicted",
     "occurs",
     "read_edit",

@@ -32,6 +32,15 @@ END_TOLERANCE_S = 0.5
 _STATUSES = ("open", "accepted", "rejected")
 
 
+def is_review(path: Path) -> bool:
+    """Whether a file says that it is a review, of whatever version. Raises FormatError."""
+    if path.suffix.lower() != ".json":
+        return False
+    document = read_json(path)
+    schema = document.get("schema") if isinstance(document, dict) else None
+    return isinstance(schema, str) and schema.startswith(SCHEMA.partition("/")[0] + "/")
+
+
 def read_review(path: Path) -> Review:
     """The review that a file holds. Raises FormatError."""
     return from_dict(read_json(path), str(path))

@@ -12,6 +12,7 @@ from numpy import ndarray as Array
 from openmoment.cache import Cache
 from openmoment.errors import OpenMomentError
 from openmoment.files import atomic_write
+from openmoment.report.timeline import downsample
 from openmoment.types import Detections
 
 
@@ -29,16 +30,7 @@ class Curve(NamedTuple):
 
     def thinned(self, points: int) -> "Curve":
         """At most so many points: of each stretch the lowest and the highest, so no peak goes."""
-        num = len(self.times_s)
-        if num <= points:
-            return self
-        edges = np.linspace(0, num, max(points // 2, 1) + 1).astype(int)
-        kept: set[int] = set()
-        for first, last in zip(edges[:-1], edges[1:], strict=True):
-            stretch = self.scores[first:last]
-            kept |= {first + int(stretch.argmin()), first + int(stretch.argmax())}
-        index = np.array(sorted(kept))
-        return Curve(self.times_s[index], self.scores[index])
+        return Curve(*downsample(self.times_s, self.scores, at_most=points))
 
 
 def write_curves(found: Detections, cache: Cache) -> None:

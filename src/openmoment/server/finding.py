@@ -11,7 +11,6 @@ import numpy as np
 
 from openmoment.cache import Cache
 from openmoment.calibration import read_calibration
-from openmoment.config import to_table
 from openmoment.errors import ConfigError, FormatError
 from openmoment.export.base import Row, to_detections
 from openmoment.export.json import read, write
@@ -66,7 +65,7 @@ def _decisions(pipeline: Pipeline, names: Sequence[str], calibration: str | None
     """
     own = float(getattr(pipeline.method.config, "min_score", 0.0))
     thresholds = dict.fromkeys(names, own)
-    settings = {**to_table(pipeline.method.config), "fps": pipeline.fps}
+    settings = dict(pipeline.settings)
     if calibration is not None:
         fitted = read_calibration(Path(calibration))
         with suppress(ConfigError):
