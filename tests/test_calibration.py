@@ -403,6 +403,8 @@ def test_another_backbone_method_or_setting_is_refused_in_one_line(video: Path) 
         pipeline(nms_tiou=0.5).calibrated(fitted)
     with pytest.raises(ConfigError, match="for the task tal, not for mr"):
         pipeline().calibrated(fitted).to_task("mr")
+    with pytest.raises(ConfigError, match="checkpoint=None there, tiny-12345678 here"):
+        replace(pipeline(), checkpoint="tiny-12345678").calibrated(fitted)
     pipeline(min_score=0.7).calibrated(fitted)  # what the calibration decides does not matter
 
 

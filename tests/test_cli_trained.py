@@ -11,6 +11,7 @@ from tiny_method import register
 
 from openmoment import ablation
 from openmoment.ablation import Row, ablation_rows, published_row
+from openmoment.cache import sha256
 from openmoment.config import from_table
 from openmoment.datasets.base import prompt_name
 from openmoment.datasets.names import class_names
@@ -117,6 +118,8 @@ def test_find_with_a_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
     assert answer["method"]["settings"]["length"] == 16
     assert answer["method"]["settings"]["fps"] == 2.0  # as it was trained, not the backbone's 4
     assert answer["moments"]
+    made = answer["method"]["settings"]["checkpoint"]
+    assert made == f"tiny-{sha256(checkpoint / 'model.safetensors')[:8]}"
     few = json.loads(run(*asked, "--set", "min_score=0.9999").stdout)
     assert not few["moments"] and not any(query["found"] for query in few["queries"])
     ranked = json.loads((tmp_path / "all.json").read_text())["results"]["a"]

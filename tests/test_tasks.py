@@ -172,6 +172,8 @@ def test_sentences_are_ranked_without_a_threshold_and_as_they_are(tmp_path: Path
         "mr",
         7,
     )
+    some = replace(pipeline_of(method), asked_for=frozenset({"min_score"})).to_task("mr", top=7)
+    assert some.find(video_of(tmp_path), ["a man sits"]).scores.min() >= 0.5
     plain = pipeline_of(method).to_task().find(video_of(tmp_path), ["a man sits"])
     assert plain.origin and plain.origin.task == "tal"
     assert plain.scores.min() >= 0.5

@@ -1,6 +1,6 @@
 """The main job: an encoder, a method and a cache, from a video and words to detections."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,12 +52,16 @@ class Pipeline:
     """Sees motion, for methods that take it apart."""
     calibration: Fitted | None = None
     """Decides what to say of all that the method ranks."""
+    checkpoint: str = ""
+    """The fingerprint of the weights, of a method that was trained."""
+    asked_for: frozenset[str] = frozenset()
+    """Settings of the method that somebody gave, which no task overrules."""
 
     def to_task(self, task: Task | None = None, *, top: int = TOP) -> "Pipeline":
         """This pipeline, asked for a task: by default the one that its method was trained for.
 
-        Sentences (mr) are embedded as they are, and ranked without any threshold. Raises
-        ConfigError for a method that was trained for another task.
+        Sentences (mr) are embedded as they are, and ranked without any threshold but those that
+        were asked for. Raises ConfigError for a method that was trained for another task.
         """
         own = trained_for(self.method)
         if task and own and task != own:
@@ -73,7 +77,7 @@ class Pipeline:
         if asked.task != "mr":
             return asked
         templates = self.templates or (() if own else (AS_IT_IS,))
-        return replace(asked, method=asked.ranking().method, templates=templates)
+        return replace(asked, method=asked._all_ranked(self.asked_for), templates=templates)
 
     def snippets(self, video: Path, *, progress: Progress | None = None) -> Snippets:
         """The video's features, from the cache if they are there. Raises VideoError."""
@@ -195,8 +199,9 @@ class Pipeline:
     @property
     def settings(self) -> dict[str, Any]:
         """What the settings of an answer say of how it is made."""
+        made = {"checkpoint": self.checkpoint} if self.checkpoint else {}
         decided = {"calibration": self.calibration.fingerprint} if self.calibration else {}
-        return to_table(self.method.config) | {"fps": self.fps} | decided
+        return to_table(self.method.config) | {"fps": self.fps} | made | decided
 
     @property
     def _asked(self) -> dict[str, object]:
@@ -216,9 +221,14 @@ class Pipeline:
 
     def ranking(self) -> "Pipeline":
         """This pipeline, but its method decides nothing and ranks all it proposes, as mAP wants."""
+        return replace(self, method=self._all_ranked(), task="tal", calibration=None)
+
+    def _all_ranked(self, kept: Collection[str] = ()) -> Method:
+        """The method with the settings that rank all it proposes, other than those ``kept``."""
+        ranking = {n: value for n, value in type(self.method).RANKING.items() if n not in kept}
         method = copy(self.method)
-        method.config = replace(method.config, **type(method).RANKING)
-        return replace(self, method=method, task="tal", calibration=None)
+        method.config = replace(method.config, **ranking)
+        return method
 
     def calibrated(self, calibration: Fitted) -> "Pipeline":
         """This pipeline, but its method ranks, and what people marked decides.
@@ -404,11 +414,13 @@ def load_pipeline(
         encoder = load_encoder(backbone, device=device, precision=precision)
         made = load_method(name, encoder.space, settings)
         rate = encoder.fps if fps is None else fps
-        pipeline = Pipeline(encoder, made, name, rate, own_cache, priors=priors)
+        pipeline = Pipeline(
+            encoder, made, name, rate, own_cache, priors=priors, asked_for=frozenset(settings or {})
+        )
         return _decided(pipeline, calibration, settings)
 
     from openmoment.training.card import check_backbone, read_card
-    from openmoment.training.checkpoint import load_checkpoint
+    from openmoment.training.checkpoint import checkpoint_fingerprint, load_checkpoint
 
     card = read_card(checkpoint)
     if method not in (None, card.method):
@@ -420,7 +432,17 @@ def load_pipeline(
     rate = fps or card.fps or encoder.fps
     flow = flow_of(card.flow_encoder, card.flow_fingerprint, encoder)
     adapted = trained.adapted(encoder)
-    made = Pipeline(adapted, trained, card.method, rate, own_cache, priors=priors, flow=flow)
+    made = Pipeline(
+        adapted,
+        trained,
+        card.method,
+        rate,
+        own_cache,
+        priors=priors,
+        flow=flow,
+        checkpoint=checkpoint_fingerprint(checkpoint),
+        asked_for=frozenset(settings or {}),
+    )
     return _decided(made, calibration, settings)
 
 

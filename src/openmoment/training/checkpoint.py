@@ -7,6 +7,7 @@
   replaced as a whole. Random numbers are a function of the step and need no state.
 """
 
+import hashlib
 import json
 import shutil
 import tomllib
@@ -71,6 +72,20 @@ def load_checkpoint(folder: Path, space: Space) -> Trained:
     method = cls(config, space, Widths(*card.widths))
     _fill(method, _read_tensors(folder / MODEL)[0], folder / MODEL)
     return method.eval()
+
+
+def checkpoint_fingerprint(folder: Path) -> str:
+    """Tells the weights of a checkpoint from those of any other: the method, and eight digits.
+
+    Raises FormatError.
+    """
+    path = folder / MODEL
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror}).") from error
+    return f"{read_card(folder).method}-{digest[:8]}"
 
 
 def fill_partly(method: Trained, folder: Path) -> tuple[int, int]:
