@@ -179,6 +179,21 @@ def test_thresholds_lanes_filters_and_words_on_a_query(site: Site, open_page: An
     assert (run_up["occurs"], jump["checked"], jump["threshold"]) == (False, True, 0.65)
 
 
+def test_a_lane_is_removed_and_brought_back(site: Site, open_page: Any) -> None:
+    page = open_page(site.put("remove.mp4", TWO)).page
+    (before,) = [q for q in site.saved("remove.mp4")["queries"] if q["query"] == "jump"]
+    page.get_by_role("button", name="Remove jump").click()
+    assert "undo brings it back" in page.locator("#said").inner_text()
+    assert {row["query"] for row in rows(page)} == {"run-up"}
+    assert page.get_by_role("group", name="Lane jump").count() == 0
+    wait_saved(page)
+    assert [q["query"] for q in site.saved("remove.mp4")["queries"]] == ["run-up"]
+    page.click("#undo")
+    assert {row["query"] for row in rows(page)} == {"run-up", "jump"}
+    wait_saved(page)
+    assert before in site.saved("remove.mp4")["queries"]
+
+
 def test_what_is_on_view_is_found_again(site: Site, open_page: Any) -> None:
     page = open_page(site.put("again.mp4", TWO)).page
     page.mouse.click(*place(page, 7.0, 1))

@@ -125,6 +125,25 @@ def test_my_changes_go_on_top_of_theirs(run: Any) -> None:
     assert run("state.rebase(doc, structuredClone(doc), doc) === doc")
 
 
+@pytest.mark.parametrize("remover", ["mine", "theirs"])
+def test_a_query_that_one_removes_and_another_uses_stays_with_what_is_new(
+    run: Any, remover: str
+) -> None:
+    other = {"mine": "theirs", "theirs": "mine"}[remover]
+    merged = run(
+        f"""(() => {{
+        const {remover} = state.removeQuery(doc, 'jump');
+        const added = {{id: 'new', query: 'jump', start: 10, end: 11, duration: 20}};
+        const {other} = state.add(doc, added);
+        return state.rebase(doc, mine, theirs);
+    }})()"""
+    )
+    assert {q["query"] for q in merged["queries"]} == {"run-up", "jump"}
+    assert {s["id"] for s in merged["segments"]} == {"a", "b", "new"}
+    alone = run("state.rebase(doc, state.removeQuery(doc, 'jump'), structuredClone(doc))")
+    assert [q["query"] for q in alone["queries"]] == ["run-up"]
+
+
 def test_zooming_keeps_its_anchor_and_stays_in_the_video(run: Any) -> None:
     seen = run(
         """(() => {

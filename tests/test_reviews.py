@@ -149,9 +149,13 @@ def test_queries_come_and_go() -> None:
     revised = revise(ASKED, now, segments, who="ana", when=WHEN)
     said = [(c.before, c.after) for c in revised.log if c.what == "marked"]
     wave = {"query": "wave", "occurs": None, "checked": False, "threshold": 0.2}
-    assert said == [(None, wave), (wave | {"query": "serve", "threshold": 0.4}, None)]
+    assert said == [(None, wave), (ASKED.queries[0].to_dict(), None)]
     assert [c.what for c in revised.log[2:]] == ["marked", "deleted", "deleted"]
     assert revised.queries[1].presence is None, "no person gives presence"
+    sent = [replace(q, presence=0.1, made_by=None) for q in ASKED.queries]
+    back = revise(revised, sent, ASKED.segments, who="bo", when=WHEN)
+    assert back.queries == ASKED.queries, "a method's word is kept in the log"
+    assert back.segments == ASKED.segments
 
 
 def test_nothing_changed_is_the_same_revision() -> None:

@@ -13,6 +13,7 @@ from openmoment.reviews.document import Change, Predicted, Review, ReviewedQuery
 from openmoment.reviews.files import (
     read_predicted,
     read_queries,
+    read_query,
     read_revision,
     read_score,
     read_segments,
@@ -50,8 +51,9 @@ def revise(
     """The next revision, with every difference in the log; the same one if there is none.
 
     Segments are the same where their id is, queries where their text is. Scores, presence,
-    `predicted` and `made_by` are those of ``old``; a segment that is back after it was deleted
-    has its own again. Raises ConflictError when ``revision`` is given and is not that of ``old``.
+    `predicted` and `made_by` are those of ``old``; a segment or a query that is back after it was
+    deleted has its own again. Raises ConflictError when ``revision`` is given and is not that of
+    ``old``.
     """
     if revision is not None and revision != old.revision:
         raise ConflictError(
@@ -63,7 +65,8 @@ def revise(
     made = {s.id: _Made(s.score, s.predicted) for s in old.segments}
     if any(s.id not in known for s in segments):
         made = _deleted(old) | made
-    now_asked = tuple(_as_asked(q, asked.get(q.query)) for q in queries)
+    once = asked if all(q.query in asked for q in queries) else _removed(old) | asked
+    now_asked = tuple(_as_asked(q, once.get(q.query)) for q in queries)
     now = tuple(_as_made(s, made.get(s.id, _Made())) for s in segments)
     if now_asked == old.queries and now == old.segments:
         return old
@@ -116,6 +119,16 @@ def _deleted(old: Review) -> dict[str, _Made]:
     return made
 
 
+def _removed(old: Review) -> dict[str, ReviewedQuery]:
+    """Queries that were taken away, as they were, by text."""
+    removed: dict[str, ReviewedQuery] = {}
+    for i, change in enumerate(old.log):
+        if change.what == "marked" and change.before and change.after is None:
+            query = read_query(change.before, f"review: log[{i}]: before")
+            removed[query.query] = query
+    return removed
+
+
 def _said_of_queries(
     old: Mapping[str, ReviewedQuery], now: Sequence[ReviewedQuery]
 ) -> Iterator[_Said]:
@@ -128,7 +141,7 @@ def _said_of_queries(
             fields = ("query", *changed)
             yield _Said("marked", None, _fields(before, fields), _fields(query, fields))
     for name in old.keys() - {query.query for query in now}:
-        yield _Said("marked", None, _fields(old[name], ("query", *_OF_QUERY)), None)
+        yield _Said("marked", None, old[name].to_dict(), None)
 
 
 def _said_of_segments(

@@ -124,7 +124,7 @@ def read_revision(document: Any, where: str) -> int:
 def read_queries(document: Any, where: str) -> tuple[ReviewedQuery, ...]:
     """The document's queries, each there once. Raises FormatError starting with ``where``."""
     entries = _bounded(document, "queries", MAX_QUERIES, where)
-    queries = tuple(_read_query(q, f"{where}: queries[{i}]") for i, q in enumerate(entries))
+    queries = tuple(read_query(q, f"{where}: queries[{i}]") for i, q in enumerate(entries))
     _refuse_twice((q.query for q in queries), f"{where}: queries", "query")
     return queries
 
@@ -157,7 +157,8 @@ def read_segments(
     return tuple(segments)
 
 
-def _read_query(entry: Any, where: str) -> ReviewedQuery:
+def read_query(entry: Any, where: str) -> ReviewedQuery:
+    """One query. Raises FormatError starting with ``where``."""
     query = _text(entry, "query", where)
     occurs = get(entry, "occurs", object, where)
     checked = get(entry, "checked", object, where)

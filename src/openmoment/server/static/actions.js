@@ -208,6 +208,15 @@ export class Actions {
     say(`Lane “${query}” added: drag in it to add a moment`);
   }
 
+  removeLane(query) {
+    const { doc } = this.store;
+    const lane = state.lanesOf(doc).find((one) => one.query.query === query);
+    this.store.edit(state.removeQuery(doc, query), "remove lane");
+    this.#dropSelection();
+    const count = lane.shown.length === 1 ? "1 moment" : `${lane.shown.length} moments`;
+    say(`Lane “${query}” removed with ${count}: undo brings it back`);
+  }
+
   undo() {
     const what = this.store.undo();
     say(what ? `Undone: ${what}` : "Nothing to undo");

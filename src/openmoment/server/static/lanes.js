@@ -52,6 +52,9 @@ export class Lanes {
       name(query),
     );
     const presence = h("span", { class: "presence" });
+    const remove = iconButton("remove", `Remove ${query}`, () => actions.removeLane(query), {
+      class: "bare eye",
+    });
     const slider = h("input", {
       type: "range",
       min: 0,
@@ -74,7 +77,7 @@ export class Lanes {
     const head = h(
       "div",
       { class: "head", role: "group", "aria-label": `Lane ${query}`, colour },
-      h("div", { class: "first" }, eye, title, presence),
+      h("div", { class: "first" }, eye, title, presence, remove),
       h("div", { class: "second" }, slider, value, checked, absent),
     );
     return { head, eye, title, presence, slider, value, checked, absent, colour };

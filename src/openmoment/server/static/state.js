@@ -161,6 +161,12 @@ export function addQuery(doc, query) {
   return { ...doc, queries: [...doc.queries, { query, ...plain }] };
 }
 
+/** Without a query and all its segments. */
+export function removeQuery(doc, query) {
+  const isOther = (part) => part.query !== query;
+  return { queries: doc.queries.filter(isOther), segments: doc.segments.filter(isOther) };
+}
+
 function change(doc, id, made) {
   return { ...doc, segments: doc.segments.map((one) => (one.id === id ? made(one) : one)) };
 }
@@ -204,13 +210,18 @@ export function redone(history) {
 
 // Two writers
 
-/** My changes since `base`, put on top of `theirs`: mine where I touched a thing, else theirs. */
+/**
+ * My changes since `base`, put on top of `theirs`: mine where I touched a thing, else theirs. A
+ * query that one removes while another gives it segments stays, with these.
+ */
 export function rebase(base, mine, theirs) {
   if (same(base, mine)) return theirs;
-  return {
-    queries: rebaseParts(base.queries, mine.queries, theirs.queries, "query"),
-    segments: rebaseParts(base.segments, mine.segments, theirs.segments, "id"),
-  };
+  const queries = rebaseParts(base.queries, mine.queries, theirs.queries, "query");
+  const segments = rebaseParts(base.segments, mine.segments, theirs.segments, "id");
+  const missing = new Set(segments.map(({ query }) => query));
+  for (const { query } of queries) missing.delete(query);
+  const back = [...theirs.queries, ...mine.queries].filter(({ query }) => missing.delete(query));
+  return { queries: [...queries, ...back], segments };
 }
 
 function rebaseParts(base, mine, theirs, key) {
