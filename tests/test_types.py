@@ -9,6 +9,7 @@ from openmoment.errors import FeatureError, QueryError
 from openmoment.types import (
     Annotations,
     Detections,
+    Origin,
     Queries,
     Recipe,
     SnippetGrid,
@@ -102,6 +103,23 @@ def test_detections_are_sliced_and_keep_their_queries() -> None:
     assert found[2].not_found == ("a dog", "a cow")
     assert len(found[[]]) == 0
     assert len(found[found.scores > 2]) == 0
+
+
+def test_detections_of_some_queries_bring_their_presence_and_curves() -> None:
+    rows = [(0.0, 1.0, 0.9, 2), (1.0, 2.0, 0.8, 0), (3.0, 4.0, 0.7, 1), (5.0, 6.0, 0.6, 2)]
+    segments = np.array([row[:2] for row in rows])
+    scores, labels = np.array([row[2] for row in rows]), np.array([row[3] for row in rows])
+    grid, curves = SnippetGrid.uniform(2, end_s=6.0), np.arange(6.0).reshape(3, 2)
+    origin = Origin("a.mp4", 6.0, "fake", "fake-1", "made", {}, grid=grid, curves=curves)
+    found = Detections(segments, scores, labels, ("a", "b", "c"), np.array([0.1, 0.2, 0.3]), origin)
+    some = found.of("c", "a", "c")
+    assert [tuple(d) for d in some] == [(0, 1, "c", 0.9), (1, 2, "a", 0.8), (5, 6, "c", 0.6)]
+    assert (some.names, some.presence.tolist()) == (("c", "a"), [0.3, 0.1])
+    assert some.origin is not None and some.origin.curves is not None
+    assert some.origin.curves.tolist() == [[4, 5], [0, 1]]
+    assert found.of().names == ()
+    with pytest.raises(QueryError, match="There is no query 'd'. There is: 'a', 'b', 'c'"):
+        found.of("a", "d")
 
 
 def test_detections_in_order_of_time() -> None:

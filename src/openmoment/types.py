@@ -284,6 +284,29 @@ class Detections:
         found = set(self.labels.tolist())
         return tuple(name for i, name in enumerate(self.names) if i not in found)
 
+    def of(self, *names: str) -> "Detections":
+        """The detections, presence and score curves of these queries alone, in their order.
+
+        Raises QueryError for a name that was not looked for.
+        """
+        for name in names:
+            if name not in self.names:
+                known = ", ".join(map(repr, self.names)) or "nothing"
+                raise QueryError(f"There is no query {name!r}. There is: {known}.")
+        labels = [self.names.index(name) for name in dict.fromkeys(names)]
+        label_of = np.full(len(self.names), -1)
+        label_of[labels] = np.arange(len(labels))
+        own, origin = self[label_of[self.labels] >= 0], self.origin
+        if origin is not None and origin.curves is not None:
+            origin = replace(origin, curves=origin.curves[labels])
+        return replace(
+            own,
+            labels=label_of[own.labels],
+            names=tuple(self.names[label] for label in labels),
+            presence=self.presence[labels],
+            origin=origin,
+        )
+
     def by_time(self) -> "Detections":
         """The same detections, ordered by start."""
         return self[np.lexsort((self.segments[:, 1], self.segments[:, 0]))]

@@ -94,7 +94,7 @@ def with_answers(
     Raises as `answer`.
     """
     given = list(dict.fromkeys(questions))
-    parts = [_only(found, found.names.index(name)) for name in shown]
+    parts = [found.of(name) for name in shown]
     parts += [answer(question, found, duration_s=duration_s) for question in given]
     joined = Detections(
         segments=np.concatenate([part.segments for part in parts]),
@@ -275,19 +275,6 @@ def _fullest_rows(moments: Moments, within_s: float) -> tuple[Int[Array, " n"], 
 
 
 # where answers come from -------------------------------------------------------------------
-
-
-def _only(found: Detections, label: int) -> Detections:
-    """The detections of one query."""
-    own, origin = found[found.labels == label], found.origin
-    curves = None if origin is None or origin.curves is None else origin.curves[[label]]
-    return replace(
-        own,
-        labels=np.zeros(len(own), dtype=np.int64),
-        names=(found.names[label],),
-        presence=found.presence[[label]],
-        origin=None if origin is None else replace(origin, curves=curves),
-    )
 
 
 def _origin_of(question: Question, moments: Moments, origin: Origin | None) -> Origin | None:

@@ -1,11 +1,9 @@
 """All that the requests of one folder share."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from openmoment.cache import Cache
 from openmoment.errors import ConfigError, FormatError, UnknownNameError
@@ -20,7 +18,6 @@ from openmoment.server.reviewing import Reviews
 from openmoment.server.settings import Settings
 from openmoment.server.videos import Facts, Library, Video, printable
 from openmoment.server.workers import Worker
-from openmoment.types import Detections
 
 Commands = Mapping[str, Sequence[str]]
 """How workers are started, where it is not the usual way."""
@@ -136,12 +133,12 @@ class Service:
         video = self.library.find(job.video)
         path = self.folder.predictions(video.name)
         (ranked,) = read(path).values()
-        labels = [i for i, name in enumerate(ranked.names) if name in set(result["names"])]
-        if not labels:
+        names = [name for name in result["names"] if name in ranked.names]
+        if not names:
             raise FormatError(f"{path}: the predictions are gone. Run it again.")
         self.reviews.add_predictions(
             video,
-            _of(ranked, labels),
+            ranked.of(*names),
             thresholds=result["thresholds"],
             settings=result["settings"],
         )
@@ -206,14 +203,3 @@ class Service:
                 f"method: {method} has to be trained first, and the server started with its "
                 "--checkpoint."
             )
-
-
-def _of(found: Detections, labels: Sequence[int]) -> Detections:
-    """The detections of some of the queries."""
-    kept = found[np.isin(found.labels, labels)]
-    return replace(
-        kept,
-        labels=np.searchsorted(labels, kept.labels),
-        names=tuple(found.names[i] for i in labels),
-        presence=found.presence[list(labels)],
-    )
