@@ -194,9 +194,25 @@ def test_several_videos_have_a_list_and_a_section_each(tmp_path):
     found = {"a": make_sample("day/a.mp4"), "b.mp4": Detections.empty(["x"]), "c": make_sample("c")}
     page = report(found, tmp_path)
     assert page.texts("h1") == ["6 moments in 3 videos"]
-    assert page.texts("h2") == ["a.mp4", "b.mp4", "c"]
+    assert page.texts("h2") == ["day/a.mp4", "b.mp4", "c"]
     assert [link["href"] for link, _ in page.all("a")] == ["#v1", "#v2", "#v3"]
     assert [section["id"] for section, _ in page.all("section")] == ["v1", "v2", "v3"]
+
+
+def test_videos_are_called_by_their_paths_below_the_folder_that_they_share(tmp_path):
+    found = [make_sample(f"/footage/{day}/001.mp4") for day in ("monday", "tuesday")]
+    page = report({each.origin.video: each for each in found}, tmp_path)
+    assert page.texts("h2") == ["monday/001.mp4", "tuesday/001.mp4"]
+    assert page.texts("a") == ["monday/001.mp4", "tuesday/001.mp4"]
+
+
+def test_videos_without_an_answer_are_told_with_the_reason(tmp_path):
+    failed = {"day/broken.mp4": "day/broken.mp4: is <b>empty</b>."}
+    page = report({"day/a.mp4": make_sample("day/a.mp4")}, tmp_path, failed=failed)
+    assert page.texts("h1") == ["3 moments in a.mp4"]
+    (told,) = page.all("ul", "failed")
+    assert told[1].strip() == "day/broken.mp4: is <b>empty</b>."
+    assert "1 video without an answer" in page.texts("p", "note")[0]
 
 
 def test_no_video_at_all(tmp_path):

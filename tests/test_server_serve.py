@@ -116,6 +116,18 @@ def test_a_folder_is_served_until_ctrl_c(tmp_path: Path) -> None:
     assert (tmp_path / "openmoment" / "reviews" / "one.mp4.json").is_file()
 
 
+def test_an_impatient_ctrl_c_ends_it_without_a_traceback(tmp_path: Path) -> None:
+    one_video(tmp_path)
+    with served(tmp_path) as server:
+        server.ask("GET", "/api/videos")
+        for _ in range(3):
+            server.process.send_signal(signal.SIGINT)
+            time.sleep(0.02)
+        assert server.process.wait(10) in (0, 130)
+        assert server.process.stderr is not None
+        assert server.process.stderr.read() == ""
+
+
 def test_a_killed_server_takes_its_worker_along_and_nothing_is_lost(tmp_path: Path) -> None:
     one_video(tmp_path)
     asked = {"video": video_id("one.mp4"), "queries": ["walk"]}

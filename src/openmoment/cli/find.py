@@ -363,7 +363,7 @@ def write_outputs(answers: Answers, outputs: Outputs) -> None:
     if outputs.report:
         from openmoment.report.page import write_report
 
-        write_report(answers.found, outputs.report)
+        write_report(answers.found, outputs.report, failed=answers.failed)
         say(f"Wrote {outputs.report}: open it in a browser.")
     if outputs.plot:
         from openmoment.report.plot import save_plot

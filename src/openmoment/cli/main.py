@@ -1,5 +1,6 @@
 """The command line: one verb per file, each importing what is heavy when it runs."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -75,4 +76,6 @@ def options(
 
 def run() -> None:
     """The entry point of the installed command."""
+    # before any library reads it: threads that spin take the processor from whoever works
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()

@@ -5,7 +5,7 @@ names and queries, is escaped; a policy in the page's head lets no script run bu
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 from importlib import resources
@@ -40,29 +40,34 @@ def write_report(
     *,
     thumbnails: int = 60,
     pictures: Pictures | None = None,
+    failed: Mapping[str, str] | None = None,
 ) -> None:
     """Write a page about one video, or several by path.
 
+    ``failed`` says, by path, why further videos have no answer.
     ``thumbnails`` is how many moments of a video get a picture, best-scored first; ``pictures``
     reads them (default: `openmoment.video.read_pictures`). A video that is not there, or cannot be
     read, is reported on without. Raises OpenMomentError where the page cannot be written.
     """
     several = found.items() if isinstance(found, Mapping) else [("", found)]
     videos = [(each.origin.video if each.origin else name, each) for name, each in several]
+    names = _names([video for video, _ in videos])
+    is_alone = len(videos) == 1 and not failed
     sections = [
         _section(
             number,
             video,
+            names[video],
             each,
             source=_source(video, path),
             thumbnails=_thumbnails_of(video, each, thumbnails, pictures),
-            is_alone=len(videos) == 1,
+            is_alone=is_alone,
         )
         for number, (video, each) in enumerate(videos, start=1)
     ]
-    head = "" if len(videos) == 1 else _head(videos)
+    head = "" if is_alone else _head(videos, names, failed or {})
     legend = _STRIP_LEGEND if all(is_strip(each) for _, each in videos) else _LEGEND
-    write_text(_document(_title(videos), head + "".join(sections), legend), path)
+    write_text(_document(_title(videos, names), head + "".join(sections), legend), path)
 
 
 def _thumbnails_of(
@@ -107,22 +112,28 @@ def _document(title: str, body: str, legend: str) -> str:
     )
 
 
-def _title(videos: list[tuple[str, Detections]]) -> str:
+def _title(videos: list[tuple[str, Detections]], names: Mapping[str, str]) -> str:
     moments = _count(sum(len(found) for _, found in videos), "moment")
-    where = _file_name(videos[0][0]) if len(videos) == 1 else _count(len(videos), "video")
+    where = names[videos[0][0]] if len(videos) == 1 else _count(len(videos), "video")
     return f"{moments} in {where}"
 
 
-def _head(videos: list[tuple[str, Detections]]) -> str:
-    """The heading over several videos, and links to them."""
+def _head(
+    videos: list[tuple[str, Detections]], names: Mapping[str, str], failed: Mapping[str, str]
+) -> str:
+    """The heading over several videos, links to them, and those that could not be read."""
     links = "".join(
-        f'<li><a href="#v{number}">{_bdi(_file_name(video))}</a> '
+        f'<li><a href="#v{number}">{_bdi(names[video])}</a> '
         f"<small>{_count(len(found), 'moment')}</small></li>\n"
         for number, (video, found) in enumerate(videos, start=1)
     )
+    unread = "".join(f"<li>{_bdi(reason)}</li>\n" for reason in failed.values())
+    told = f"{_count(len(failed), 'video')} without an answer"
     return (
-        f"<header>\n<h1>{escape(_title(videos))}</h1>\n"
-        f'<nav><ul class="videos">\n{links}</ul></nav>\n</header>\n'
+        f"<header>\n<h1>{escape(_title(videos, names))}</h1>\n"
+        f'<nav><ul class="videos">\n{links}</ul></nav>\n'
+        + (f'<p class="note">{told}:</p>\n<ul class="failed">\n{unread}</ul>\n' if failed else "")
+        + "</header>\n"
     )
 
 
@@ -141,6 +152,7 @@ def _foot(legend: str) -> str:
 def _section(
     number: int,
     video: str,
+    name: str,
     found: Detections,
     *,
     source: str | None,
@@ -156,7 +168,7 @@ def _section(
     )
     return (
         f'<section class="video" id="v{number}">\n'
-        f"<{level}>{_bdi(_file_name(video))}</{level}>\n"
+        f"<{level}>{_bdi(name)}</{level}>\n"
         f"{_facts(video, found)}"
         f'<div class="stage">\n{player}{_table(found, thumbnails)}</div>\n'
         f"{_timeline(found)}</section>\n"
@@ -350,8 +362,14 @@ def _list_of(facts: Mapping[str, str], kind: str) -> str:
     return f'<dl class="{kind}">{items}</dl>\n'
 
 
-def _file_name(video: str) -> str:
-    return PurePath(video).name or "a video"
+def _names(videos: Sequence[str]) -> dict[str, str]:
+    """What each video is called: its path below the folder that all share; alone, its file name."""
+    parents = [set(map(str, PurePath(video).parents)) for video in videos]
+    shared = set.intersection(*parents) if parents else set()
+    if not shared:
+        return {video: video or "a video" for video in videos}
+    folder = max(shared, key=len)
+    return {video: str(PurePath(video).relative_to(folder)) for video in videos}
 
 
 def _bdi(text: str) -> str:

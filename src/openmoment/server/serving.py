@@ -122,5 +122,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _is_no_cancellation(record: logging.LogRecord) -> bool:
-    """Downloads that Ctrl-C cuts off are no news."""
-    return "timeout graceful shutdown" not in record.getMessage()
+    """Downloads that Ctrl-C cuts off are no news, nor is that a second one cuts the end short."""
+    message = record.getMessage()
+    is_cut_short = message.rstrip().endswith(("CancelledError", "KeyboardInterrupt"))
+    return not (is_cut_short or "timeout graceful shutdown" in message)
