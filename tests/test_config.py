@@ -81,6 +81,10 @@ def test_a_table_lists_without_importing_and_imports_when_asked() -> None:
     assert TABLE.get("nothing") is None
 
 
+def test_a_table_that_is_empty_says_so() -> None:
+    assert str(UnknownNameError("preset", "nope", [])) == "Unknown preset 'nope'. There are none."
+
+
 def test_an_extra_that_is_missing_is_named_with_the_cure() -> None:
     assert require("json", extra="plot") is sys.modules["json"]
     cure = r"needs 'no_such_module'. Run: pip install 'openmoment\[plot\]'"

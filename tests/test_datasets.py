@@ -180,6 +180,67 @@ def test_a_folder_with_csv_or_json(tmp_path) -> None:
     assert dataset.subset("test")["day1"].duration_s == 10.0
 
 
+def write_json(path, *names: str, label: str = "a dog"):
+    row = {"segment": [1, 2.5], "label": label}
+    database = {name: {"duration": 10, "annotations": [row]} for name in names}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"database": database}))
+    return path
+
+
+@pytest.mark.parametrize("ending", [".json", ".JSON", ".csv", ".tsv"])
+def test_a_file_of_any_name_is_read_by_its_ending(tmp_path, ending) -> None:
+    path = tmp_path / f"mine{ending}"
+    if ending.lower() == ".json":
+        write_json(path, "day1")
+    else:
+        rows = "video,start_s,end_s,label\nday1,1,2.5,a dog\n"
+        path.write_text(rows.replace(",", "\t") if ending == ".tsv" else rows)
+    dataset = load_dataset("folder", tmp_path, annotations=path)
+    assert dataset.subset("test")["day1"].segments.tolist() == [[1.0, 2.5]]
+
+
+def test_a_file_of_another_ending_is_refused(tmp_path) -> None:
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(FormatError, match="annotations of your folder ends in .json or .csv"):
+        load_dataset("folder", tmp_path, annotations=tmp_path / "mine.txt")
+
+
+def test_a_picked_file_without_any_subset_is_the_one_to_test_on(tmp_path) -> None:
+    path = write_json(tmp_path / "mine.json", "day1", "day2", label="Archery")
+    dataset = load_dataset("activitynet", tmp_path, annotations=path)
+    assert counts(dataset) == {"validation": (2, 2)}
+    path = path.rename(tmp_path / "activity_net.v1-3.min.json")
+    found = load_dataset("activitynet", tmp_path)
+    with pytest.raises(UnknownNameError, match="Unknown subset 'validation'. There are none."):
+        found.subset("validation")
+
+
+@pytest.mark.parametrize("name", ["annotations.json", "annotations.csv"])
+def test_two_annotation_files_are_refused_by_name(tmp_path, name) -> None:
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).write_text("{}")
+    with pytest.raises(FormatError) as caught:
+        load_dataset("folder", tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: holds both a/{name} and b/{name}. "
+        "Keep one of them, or give the folder of one."
+    )
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / name).touch()
+    with pytest.raises(FormatError, match=r"and 1 more"):
+        load_dataset("folder", tmp_path)
+
+
+def test_the_file_in_the_folder_itself_comes_before_those_below(tmp_path) -> None:
+    write_json(tmp_path / "annotations.json", "top")
+    write_json(tmp_path / "a" / "annotations.json", "below")
+    dataset = load_dataset("folder", tmp_path)
+    assert set(dataset.subset("test")) == {"top"}
+    assert dataset.sources == (tmp_path / "annotations.json",)
+
+
 # what is refused ---------------------------------------------------------------------------------
 
 

@@ -501,8 +501,16 @@ def test_csv_of_a_spreadsheet(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("", "line 1: column 'video' is missing"),
-        ("video,start_s,end_s,query\n", "line 1: column 'score' is missing"),
+        (
+            "",
+            "line 1: column 'video' is missing. "
+            "Expected: video, start_s, end_s, query, score; found: none.",
+        ),
+        (
+            "video,start_s,end_s,query\n",
+            "line 1: column 'score' is missing. "
+            "Expected: video, start_s, end_s, query, score; found: video, start_s, end_s, query.",
+        ),
         ("HEAD\na,1,2,q,0.5\na,1,2\n", "line 3: query is missing"),
         ("HEAD\na,1,2,q,0.5\n\na,x,2,q,0.5\n", "line 4: start_s: expected a number, got 'x'"),
         ("HEAD\na,1,inf,q,0.5\n", "line 2: end_s: expected a number, got 'inf'"),

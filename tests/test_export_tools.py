@@ -213,7 +213,6 @@ def test_boris_of_version_7(between, tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("Behavior type", "Kind", ", line 1: column 'Behavior type' is missing."),
         ("STATE", "LONG", ", line 2: Behavior type: expected STATE or POINT, got 'LONG'."),
         ("6.5", "x", ", line 2: Start (s): expected a number, got 'x'."),
         ("9.25", "NA", ", line 2: Stop (s): expected a number, got 'NA'."),
@@ -223,6 +222,13 @@ def test_boris_of_version_7(between, tmp_path):
 )
 def test_boris_errors_name_line_and_column(old, new, message, tmp_path):
     assert refusal("boris", tmp_path / "x", BORIS_7.replace(old, new)) == message
+
+
+def test_boris_without_a_column_says_which_are_expected_and_found(tmp_path):
+    assert refusal("boris", tmp_path / "x", "Behavior\tKind\n") == (
+        ", line 1: column 'Behavior type' is missing. "
+        "Expected: Behavior, Behavior type, Start (s), Stop (s); found: Behavior, Kind."
+    )
 
 
 # label studio --------------------------------------------------------------------------------

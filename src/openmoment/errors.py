@@ -32,7 +32,8 @@ class UnknownNameError(OpenMomentError, KeyError):
     def __init__(self, kind: str, name: str, known: list[str]) -> None:
         near = get_close_matches(name, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        super().__init__(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known)}.")
+        told = f"Known: {', '.join(known)}." if known else "There are none."
+        super().__init__(f"Unknown {kind} {name!r}.{hint} {told}")
 
     def __str__(self) -> str:
         return str(self.args[0])  # KeyError would quote it

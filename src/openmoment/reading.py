@@ -3,12 +3,14 @@
 ``where`` names the file and the place in it, as the start of that line.
 """
 
+import csv
 import gzip
+import io
 import json
 import math
 import reprlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,6 +53,30 @@ def read_json_lines(path: Path) -> Iterator[tuple[Any, str]]:
                 yield json.loads(line), where
             except (ValueError, RecursionError) as error:
                 raise FormatError(f"{where}: is not JSON: {error}.") from error
+
+
+def read_cells(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a table below its heading, each with the number of its last line.
+
+    Cells stand between tabs where the heading has any, else between commas; one that a row lacks
+    is None. ``"label or query"`` asks for either column. Raises FormatError for a column that is
+    missing, and what is no table.
+    """
+    text = read_text(path)
+    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
+    table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        found = list(table.fieldnames or ())
+        missing = [column for column in columns if not {*column.split(" or ")} & {*found}]
+        if missing:
+            raise FormatError(
+                f"{path}, line 1: column {missing[0]!r} is missing. "
+                f"Expected: {', '.join(columns)}; found: {', '.join(found) or 'none'}."
+            )
+        for cells in table:
+            yield table.line_num, cells
+    except csv.Error as error:
+        raise FormatError(f"{path}, line {table.line_num}: is not CSV: {error}.") from error
 
 
 def get(table: Any, name: str, kind: type[T], where: str) -> T:

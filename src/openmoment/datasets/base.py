@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray as Array
 
-from openmoment.datasets.records import Instance, Record, Records
+from openmoment.datasets.records import Instance, Record, Records, with_subsets
 from openmoment.errors import ConfigError, FormatError, UnknownNameError
 from openmoment.types import Annotations
 
@@ -30,6 +30,8 @@ class Layout:
     """Names or patterns; all must be there, anywhere below the folder."""
     read: Callable[[Sequence[Path]], Records]
     """Takes the files found for all patterns, sorted within each pattern."""
+    many: bool = False
+    """Whether a pattern stands for any number of files, not for one."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,7 @@ class Dataset:
         """
         found: dict[str, Annotations] = {}
         for part in name.split("+"):
-            if part not in self.subsets:
-                raise UnknownNameError("subset", part, list(self.subsets))
+            _refuse_unknown(part, self.subsets)
             found |= self.subsets[part]
         return found
 
@@ -128,9 +129,14 @@ class RetrievalDataset:
 
     def subset(self, name: str) -> tuple[Moment, ...]:
         """The sentences of one subset. Raises UnknownNameError."""
-        if name not in self.subsets:
-            raise UnknownNameError("subset", name, list(self.subsets))
+        _refuse_unknown(name, self.subsets)
         return self.subsets[name]
+
+
+def _refuse_unknown(subset: str, subsets: Collection[str]) -> None:
+    """Raises UnknownNameError; what files leave without a subset is no name to choose."""
+    if subset not in subsets:
+        raise UnknownNameError("subset", subset, [name for name in subsets if name])
 
 
 # ---------------------------------------------------------------------------------------------
@@ -143,12 +149,15 @@ def read_records(
 ) -> tuple[Records, tuple[Path, ...]]:
     """The records of the first layout that is whole below ``root``, and the files it took.
 
-    ``annotations`` picks the file. Ids are as the official files have them. Raises FormatError.
+    ``annotations`` picks the file; where it names no subset at all, it is the one to test on. Ids
+    are as the official files have them. Raises FormatError.
     """
     layout, files = _find_layout(benchmark, root, annotations)
     tidy = benchmark.tidy_id
     known = {tidy(name): seconds for name, seconds in benchmark.durations(root).items()}
     found = [replace(record, id=tidy(record.id)) for record in layout.read(files)]
+    if annotations and not any(record.subset for record in found):
+        found = with_subsets(found, lambda record: benchmark.test_subset)
     whole = [
         replace(r, duration_s=known.get(r.id, math.nan)) if math.isnan(r.duration_s) else r
         for r in found
@@ -160,16 +169,11 @@ def _find_layout(
     benchmark: Benchmark, root: Path, annotations: Path | None
 ) -> tuple[Layout, list[Path]]:
     if annotations:
-        if not annotations.is_file():
-            raise FormatError(f"{annotations}: no such file.")
-        for layout in benchmark.layouts:
-            if len(layout.files) == 1 and annotations.match(layout.files[0]):
-                return layout, [annotations]
-        return benchmark.layouts[-1], [annotations]
+        return _layout_of(benchmark, annotations), [annotations]
     if not root.is_dir():
         raise FormatError(f"{root}: no such folder.")
     for layout in benchmark.layouts:
-        matches = [sorted(p for p in root.rglob(name) if p.is_file()) for name in layout.files]
+        matches = [_matches(root, pattern, many=layout.many) for pattern in layout.files]
         if all(matches):
             return layout, [path for paths in matches for path in paths]
     forms = "; or ".join(" and ".join(layout.files) for layout in benchmark.layouts)
@@ -177,6 +181,43 @@ def _find_layout(
         f"{root}: holds no annotations of {benchmark.title}. Expected {forms}. "
         f"{benchmark.where_to_get}"
     )
+
+
+def _layout_of(benchmark: Benchmark, file: Path) -> Layout:
+    """The layout of one file that a person picked: by its name, else by its ending."""
+    if not file.is_file():
+        raise FormatError(f"{file}: no such file.")
+    alone = [layout for layout in benchmark.layouts if len(layout.files) == 1]
+    named = [layout for layout in alone if file.match(layout.files[0])]
+    alike = [layout for layout in alone if _ending(layout.files[0]) == _ending(file.name)]
+    if not named + alike:
+        endings = " or ".join(dict.fromkeys(_ending(layout.files[0]) for layout in alone))
+        raise FormatError(
+            f"{file}: one file of annotations of {benchmark.title} ends in {endings}."
+        )
+    return (named + alike)[0]
+
+
+def _ending(name: str) -> str:
+    """Of a file or a pattern, packed or not; a table between tabs is one between commas."""
+    ending = Path(name.lower().removesuffix("*").removesuffix(".gz")).suffix
+    return ".csv" if ending == ".tsv" else ending
+
+
+def _matches(root: Path, pattern: str, *, many: bool) -> list[Path]:
+    """The files that a pattern stands for; one alone is looked for in the folder itself first."""
+    found = sorted(path for path in root.rglob(pattern) if path.is_file())
+    if many:
+        return found
+    here = set(root.glob(pattern))
+    found = [path for path in found if path in here] or found
+    if len(found) > 1:
+        others = f" (and {len(found) - 2} more)" if len(found) > 2 else ""
+        raise FormatError(
+            f"{root}: holds both {found[0].relative_to(root)} and {found[1].relative_to(root)}"
+            f"{others}. Keep one of them, or give the folder of one."
+        )
+    return found
 
 
 # ---------------------------------------------------------------------------------------------

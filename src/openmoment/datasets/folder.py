@@ -27,13 +27,14 @@ TEST = "test"
 
 
 def _read_json(files: Sequence[Path]) -> Records:
-    return with_subsets(read_any_json(files[0]), lambda record: record.subset or TEST)
+    (path,) = files
+    return with_subsets(read_any_json(path), lambda record: record.subset or TEST)
 
 
 def _read_csv(files: Sequence[Path]) -> Records:
     (path,) = files
     videos: dict[tuple[str, str], list[Instance]] = {}
-    for line, row in read_rows(path, ("video", "start_s", "end_s")):
+    for line, row in read_rows(path, ("video", "start_s", "end_s", "label or query")):
         where = f"{path}, line {line}"
         label = row.get("label") or row.get("query")
         if not label:
@@ -97,7 +98,7 @@ FOLDER = Benchmark(
     task="detection",
     layouts=(
         Layout(("annotations.json",), _read_json),
-        Layout(("openmoment/reviews/*.json",), _read_reviews),
+        Layout(("openmoment/reviews/*.json",), _read_reviews, many=True),
         Layout(("annotations.csv",), _read_csv),
     ),
     train_subset="train",

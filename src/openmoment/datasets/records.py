@@ -4,17 +4,15 @@ Readers keep what they find, also what is wrong with it: `lint` reports on it, a
 built only from records without impossible times.
 """
 
-import csv
-import io
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from openmoment.datasets.names import SYNTHETIC
 from openmoment.errors import FormatError
-from openmoment.reading import get, read_json, read_text
+from openmoment.reading import get, read_cells, read_json
 
 
 class Instance(NamedTuple):
@@ -138,14 +136,10 @@ def _json_instances(rows: list[Any], where: str) -> tuple[Instance, ...]:
 # ---------------------------------------------------------------------------------------------
 
 
-def read_rows(path: Path, columns: Iterable[str] = ()) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file by its heading, with line numbers. Raises FormatError."""
-    table = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    missing = [column for column in columns if column not in (table.fieldnames or ())]
-    if missing:
-        raise FormatError(f"{path}, line 1: column {missing[0]!r} is missing.")
-    for row in table:
-        yield table.line_num, {name: cell or "" for name, cell in row.items() if name}
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a table as `reading.read_cells` reads it; a cell that a row lacks is empty."""
+    for line, row in read_cells(path, columns):
+        yield line, {name: cell or "" for name, cell in row.items() if name}
 
 
 def from_rows(rows: Iterable[tuple[str, Instance]], *, subset: str = "") -> Records:

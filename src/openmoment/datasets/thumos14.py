@@ -104,7 +104,7 @@ THUMOS14 = Benchmark(
     title="THUMOS14",
     task="detection",
     layouts=(
-        Layout(("*_val.txt", "*_test.txt"), _read_official),
+        Layout(("*_val.txt", "*_test.txt"), _read_official, many=True),
         Layout(("val_Annotation.csv", "test_Annotation.csv"), _read_csv_pair),
         Layout(("thumos14.json",), _read_json),
         Layout(("thumos_anno_action.json",), _read_json),
