@@ -99,6 +99,15 @@ def test_a_prediction_file_is_scored(predictions: Path, truth: Path, tmp_path: P
         assert (tmp_path / "r" / name).is_file()
 
 
+def test_the_page_of_a_diagnosis_names_what_it_is_about(
+    predictions: Path, truth: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    done = run("evaluate", predictions, "--gt", truth, "--diagnose", page)
+    assert done.exit_code == 0, done.output
+    assert "<h1>Diagnosis of pred.json on folder test</h1>" in page.read_text()
+
+
 def test_names_that_only_one_side_has_are_named(predictions: Path, truth: Path) -> None:
     truth.write_text(truth.read_text().replace("a dog", "A dog"))
     done = run("evaluate", predictions, "--gt", truth)
@@ -156,6 +165,47 @@ def test_malformed_ground_truth_is_refused_by_line(predictions: Path, tmp_path: 
     assert "no such file" in refusal("evaluate", predictions, "--gt", tmp_path / "none.csv")
 
 
+@pytest.mark.parametrize("profile", ["fine", "thumos14", "activitynet"])
+@pytest.mark.parametrize("labels", [("a dog", "a cat"), ("Diving", "Shotput"), ("Archery", "BMX")])
+def test_what_evaluate_keeps_is_scored_again(
+    predictions: Path, truth: Path, tmp_path: Path, profile: str, labels: tuple[str, str]
+) -> None:
+    """Some are classes of THUMOS14, some of ActivityNet, whose subsets are then looked for."""
+    for path in (predictions, truth):
+        dog, cat = labels
+        path.write_text(path.read_text().replace("a dog", dog).replace("a cat", cat))
+    kept = tmp_path / "kept"
+    args = ("--profile", profile, "--json")
+    first = run("evaluate", predictions, "--gt", truth, "--out", kept, *args)
+    truth = kept / "split_all.truth.json"
+    again = run("evaluate", kept / "split_all.predictions.json", "--gt", truth, *args)
+    assert again.exit_code == 0, again.output
+    assert json.loads(again.stdout)["mean"] == json.loads(first.stdout)["mean"]
+
+
+def test_predictions_that_are_not_there_are_blamed_first(tmp_path: Path) -> None:
+    (tmp_path / "gt.csv").write_text("no,columns\n")
+    line = refusal("evaluate", tmp_path / "none.json", "--gt", tmp_path / "gt.csv")
+    assert line.endswith("none.json: no such file or folder of predictions.")
+
+
+def test_columns_that_are_expected_and_found_are_listed(predictions: Path, tmp_path: Path) -> None:
+    path = tmp_path / "gt.csv"
+    path.write_text("video-id,t-start,t-end,label\nday1,10,20,a dog\n")
+    found = "found: video-id, t-start, t-end, label."
+    assert refusal("evaluate", predictions, "--gt", path).endswith(
+        "gt.csv, line 1: column 'video' is missing. "
+        f"Expected: video, start_s, end_s, label or query; {found}"
+    )
+    truth = tmp_path / "annotations.csv"
+    truth.write_text("video,start_s,end_s,kind\nday1,10,20,a dog\n")
+    assert "column 'label or query' is missing" in refusal("evaluate", predictions, "--gt", truth)
+    truth.write_text("video,start_s,end_s,label\nday1,10,20,a dog\n")
+    assert refusal("evaluate", path, "--gt", truth).endswith(
+        f"Expected: video, start_s, end_s, query, score; {found}"
+    )
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
@@ -188,7 +238,8 @@ def test_a_method_is_run_and_shown_to_read_its_text(world: tuple[Path, Path]) ->
     args = ("evaluate", "--method", "similarity", "--gt", truth, "--features", features)
     done = run(*args, "--text-check")
     assert done.exit_code == 0, done.output
-    assert done.stdout.count("it reads its text") == 2
+    assert done.stdout.count("% is left") == 2
+    assert done.stdout.count("Verdict:") == done.stdout.count("it reads its text") == 1
     table = json.loads(run(*args, "--text-check", "--json").stdout)
     assert table["mean"]["mAP@0.5"] > 0.9
     assert max(check["mAP_avg"] for check in table["text_check"].values()) < 0.3
@@ -276,11 +327,13 @@ def test_results_are_compared(world: tuple[Path, Path], tmp_path: Path) -> None:
     done = run("compare", tmp_path / "frame_threshold", tmp_path / "similarity")
     assert done.exit_code == 0, done.output
     assert "1000 resamplings of videos" in done.stdout
+    assert "too few to tell (videos: 6, it takes 10)" in done.stdout
     table = json.loads(
         run("compare", tmp_path / "frame_threshold", tmp_path / "similarity", "--json").stdout
     )
     (difference,) = table["differences"].values()
     assert difference["over"] == "videos"
+    assert difference["verdict"].startswith("too few to tell")
     other = (*args[:-1], tmp_path / "fine", "--profile", "thumos14")
     assert run("evaluate", "--method", "similarity", *other).exit_code == 0
     line = refusal("compare", tmp_path / "similarity", tmp_path / "fine")

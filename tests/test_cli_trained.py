@@ -12,6 +12,7 @@ from tiny_method import register
 from openmoment import ablation
 from openmoment.ablation import Row, ablation_rows, published_row
 from openmoment.cache import sha256
+from openmoment.cli.ablate import TABLES
 from openmoment.config import from_table
 from openmoment.datasets.base import prompt_name
 from openmoment.datasets.names import class_names
@@ -88,6 +89,31 @@ def test_a_checkpoint_that_has_met_an_unseen_class_is_refused(root: Path, checkp
     line = refusal(*asked, "--splits", 1)
     met = set(Split("thumos14", "75-25", 0).seen) & set(Split("thumos14", "75-25", 1).unseen)
     assert f"was trained on {min(met)!r}, which is unseen in split 1" in line
+
+
+def test_a_number_over_seen_and_unseen_classes_says_so(root: Path, checkpoint: Path) -> None:
+    asked = ("evaluate", "--checkpoint", checkpoint, *where(root))
+    done = run(*asked, "--out", checkpoint / "all")
+    assert done.exit_code == 0, done.output
+    assert (
+        "15 of these 20 classes were trained on. For unseen ones alone: --setting 75-25 --splits 0."
+    ) in done.stderr
+    assert "trained on 15 of 20 classes" in done.stdout.splitlines()[0]
+    card = read_result(checkpoint / "all").card
+    assert set(card.trained_on) == set(Split("thumos14", "75-25", 0).seen)
+    done = run(*asked, "--setting", "75-25", "--splits", 0, "--json")
+    assert "were trained on" not in done.stderr
+    assert json.loads(done.stdout)["card"]["trained_on"] == []
+
+
+def test_a_split_of_your_own_is_told_apart_by_names(root: Path, tmp_path: Path) -> None:
+    own = ("--unseen", "Diving, CliffDiving")
+    done = run("train", "tiny", *where(root), "--out", tmp_path / "own", *own, *QUICK)
+    assert done.exit_code == 0, done.output
+    done = run("evaluate", "--checkpoint", tmp_path / "own", *where(root))
+    assert (
+        "18 of these 20 classes were trained on. For unseen ones alone: --unseen with their names."
+    ) in done.stderr
 
 
 def test_your_own_split(root: Path, tmp_path: Path) -> None:
@@ -189,6 +215,12 @@ def test_a_table_is_run_row_by_row_and_kept(
     assert "cannot go on otherwise than begun: overlap was 0.5, now 0.2" in other
     assert "needs unseen classes" in refusal(*command, "--setting", "all")
     assert "Known: 9" in refusal(*[4 if word == 9 else word for word in command])
+
+
+def test_the_help_lists_the_tables_of_each_method() -> None:
+    every = ablation._tables().items()
+    assert TABLES == "; ".join(f"{method} {' '.join(tables)}" for method, tables in every)
+    assert "4a" in run("ablate", "--help").stdout
 
 
 MAIN_TABLES = {

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_detection import slow_detection
 
+from openmoment.cli.result_text import describe, told_drops
 from openmoment.datasets import load_dataset
 from openmoment.datasets.base import Dataset
 from openmoment.errors import ConfigError, FormatError
@@ -28,8 +30,16 @@ from openmoment.evaluation.protocol import (
     whole_video_with_true_labels,
 )
 from openmoment.evaluation.published import published_beside, published_results
-from openmoment.evaluation.result import DECISIVE, Card, Result, SplitScore, read_result
+from openmoment.evaluation.result import (
+    DECISIVE,
+    Card,
+    Result,
+    SplitScore,
+    read_result,
+    write_result,
+)
 from openmoment.evaluation.tables import comparison_table, render, splits_table
+from openmoment.evaluation.text_check import text_verdict
 from openmoment.types import Annotations, Detections
 
 TIOUS = (0.3, 0.5, 0.7)
@@ -267,6 +277,47 @@ def test_the_bootstrap_over_splits_sees_what_is_clear() -> None:
         over_splits(a_result([0.1]), a_result([0.2]))
 
 
+@pytest.mark.parametrize(("num", "is_enough"), [(2, False), (4, False), (5, True)])
+def test_few_splits_are_too_few_to_tell(num: int, is_enough: bool) -> None:
+    """However far apart: the interval of two equal signs never reaches zero."""
+    better, worse = a_result([0.6, 0.4, 0.5, 0.7, 0.6][:num]), a_result([0.1] * num)
+    difference = over_splits(better, worse)
+    assert difference.low_high[0] > 0 and difference.num_resampled == num
+    assert difference.is_clear == difference.is_enough == is_enough
+    told = "a clear difference" if is_enough else f"too few to tell (splits: {num}, it takes 5)"
+    assert difference.verdict == told
+
+
+@pytest.mark.parametrize(("num", "verdict"), [(1, "videos: 1, it takes 10"), (10, "clear")])
+def test_few_videos_are_too_few_to_tell(num: int, verdict: str) -> None:
+    truth = random_truth(np.random.default_rng(4), num)
+    good = random_predictions(np.random.default_rng(5), truth, noise=0.1)
+    bad = {video: found[found.scores < 0] for video, found in good.items()}
+    files = [(good, truth)] * 2, [(bad, truth)] * 2  # of two splits, with the same videos
+    difference = over_videos(*files, tious=TIOUS, num_samples=50)
+    assert difference.num_resampled == num and difference.low_high[0] > 0
+    assert difference.is_clear == (num == 10)
+    assert verdict in difference.verdict
+
+
+def test_where_splits_are_few_their_videos_are_resampled(tmp_path: Path) -> None:
+    """Of results without their files, what is left are the splits."""
+    truth = random_truth(np.random.default_rng(4), 12)
+    found = random_predictions(np.random.default_rng(5), truth, noise=1.0)
+    for name, values in {"a": [0.1, 0.2], "b": [0.3, 0.3]}.items():
+        parts = {"0": found, "1": found}, {"0": truth, "1": truth}
+        keep(a_result(values), *parts, tmp_path / name)
+    folders = (tmp_path / "a", tmp_path / "b")
+    assert "resamplings of videos" in run("compare", *folders).stdout
+    assert "(splits: 2, it takes 5)" in run("compare", *folders, "--over", "splits").stdout
+    (tmp_path / "b" / "split_1.truth.json").unlink()
+    assert "(splits: 2, it takes 5)" in run("compare", *folders).stdout
+    many = [0.1 + 0.01 * i for i in range(5)]
+    for i, folder in enumerate(folders):
+        write_result(a_result([value + 0.1 * i for value in many]), folder)
+    assert "resamplings of splits" in run("compare", *folders).stdout
+
+
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_a_video_of_weight_two_is_two_videos(seed: int) -> None:
@@ -303,6 +354,57 @@ def test_the_bootstrap_over_videos_is_paired() -> None:
     assert difference.is_clear
     same = over_videos([(good, truth)], [(good, truth)], tious=TIOUS, num_samples=50)
     assert same.low_high == (0.0, 0.0)
+
+
+def test_what_was_trained_on_stands_beside_the_number(tmp_path: Path) -> None:
+    """Of candidates, those that have instances; results of before have no such field."""
+    result = a_result([0.1], trained_on=("Diving", "Shotput"), splits=())
+    _, rows = comparison_table([("mine", result), ("other", a_result([0.2]))])
+    assert [row[-1] for row in rows] == ["trained on 1 of 1 classes", "2 of 10 splits"]
+    assert "; trained on 1 of 1 classes" in describe(result)
+    write_result(result, tmp_path)
+    assert read_result(tmp_path).card.trained_on == ("Diving", "Shotput")
+    document = result.to_dict()
+    del document["card"]["trained_on"]
+    (tmp_path / "result.json").write_text(json.dumps(document))
+    assert read_result(tmp_path).card.trained_on == ()
+
+
+# does it read its text? --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "says"),
+    [
+        (0.6, (0.1, 0.29), "it reads its text"),
+        (0.6, (0.1, 0.31), "it reads its text in part"),
+        (0.6, (0.31, 0.1), "it reads its text in part"),
+        (0.6, (0.31, 0.5), "it does not seem to read its text"),
+        (0.0, (0.592, 0.0), "too little to tell (the score itself is below 1 %)"),
+        (0.009, (0.0, 0.0), "too little to tell (the score itself is below 1 %)"),
+    ],
+)
+def test_half_the_score_has_to_be_lost_in_every_check(
+    own: float, others: tuple[float, ...], says: str
+) -> None:
+    assert text_verdict(own, others) == says
+    assert text_verdict(own, others, num_labels=3, num_scored=10) == says
+
+
+def test_there_is_no_verdict_on_little() -> None:
+    assert "labels: 2, it takes 3" in text_verdict(0.6, [0.0], num_labels=2, num_scored=50)
+    told = text_verdict(0.6, [0.0], num_labels=5, num_scored=9)
+    assert told == "too little to tell (instances or sentences: 9, it takes 10)"
+
+
+def test_a_score_of_zero_has_no_share() -> None:
+    others = {"names exchanged": 0.592, "nonsense words": 0.0}
+    *lines, verdict = told_drops("mAP", 0.0, others, num_labels=9, num_scored=50).splitlines()
+    assert lines == [
+        "names exchanged: mAP 0.0 becomes 59.2.",
+        "nonsense words: mAP 0.0 becomes 0.0.",
+    ]
+    assert verdict == "Verdict: too little to tell (the score itself is below 1 %)."
 
 
 # tables and papers -------------------------------------------------------------------------------

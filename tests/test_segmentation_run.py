@@ -18,6 +18,7 @@ from tiny_method import TinyConfig, make_tiny
 from trained_world import WORDS, World
 
 from openmoment.blocks.time_axis import TimeAxis
+from openmoment.cli.segmentation import show
 from openmoment.datasets import load_dataset
 from openmoment.datasets.base import Dataset
 from openmoment.datasets.synthetic_steps import STEPS
@@ -166,6 +167,13 @@ def test_words_that_say_something_else_are_answered_and_count_for_the_true_ones(
     assert checked.frames.accuracy == pytest.approx(28 / 48)  # nonsense is seen nowhere
 
 
+def test_what_was_trained_on_is_told(kitchen, capsys: pytest.CaptureFixture[str]) -> None:
+    done = run_segmentation(*kitchen, trained_on=("wash",))
+    show(done, {}, "text", with_classes=False)
+    assert "3 classes; trained on 1 of 3 classes. In percent:" in capsys.readouterr().out
+    assert done.to_dict()["card"]["trained_on"] == ("wash",)
+
+
 def test_videos_without_features_are_declared(kitchen) -> None:
     protocol, source = kitchen
     (source.features / "v1.safetensors").unlink()
@@ -281,7 +289,8 @@ def test_a_method_is_scored_on_made_up_steps(steps, tmp_path: Path) -> None:
         "nonsense words",
         "all background",
     ]
-    assert sum("it reads its text" in line for line in table) == 2
+    assert table[-3].startswith("names exchanged: frame mAP")
+    assert table[-1] == "Verdict: it reads its text."
     kept = json.loads((tmp_path / "result" / "segmentation.json").read_text())
     assert kept["metrics"]["mAP"] > 5 * kept["all_background"]["mAP"]
     assert 0.39 < kept["all_background"]["frame_accuracy"] < 0.61

@@ -360,6 +360,7 @@ def test_sentences_are_trained_on_and_the_printed_command_scores_them(root: Path
     assert scored.exit_code == 0, (scored.output, scored.exception)
     assert "telling on charades-sta test, fake; 5 sentences; 3 videos" in scored.stdout
     assert "nonsense sentences: R@1,IoU=0.5" in scored.stdout
+    assert "too little to tell (instances or sentences: 5, it takes 10)" in scored.stdout
     assert {path.name for path in kept.iterdir()} == {
         "predictions.jsonl",
         "result.json",

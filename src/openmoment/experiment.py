@@ -8,6 +8,7 @@ names exchanged and with nonsense.
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -161,10 +162,39 @@ class Checkpoints:
     protocol: Protocol
     load: Callable[[Path], Pipeline]
 
-    def __call__(self, split: str) -> Pipeline:
+    @cached_property
+    def trained_on(self) -> tuple[str, ...]:
+        """Those of the candidate classes, of any split, that the weights were trained on."""
+        found = {
+            name
+            for split, part in self.protocol.parts.items()
+            for name in classes_met(read_card(self._path(split)), part.candidates)
+        }
+        return tuple(sorted(found))
+
+    @property
+    def mixture(self) -> str:
+        """A line for a number over classes that were trained on and others; else empty."""
+        if self.protocol.setting != ALL_CLASSES:
+            return ""
+        (part,) = self.protocol.parts.values()
+        if not 0 < len(self.trained_on) < len(part.candidates):
+            return ""
+        card = read_card(self._path(ALL_CLASSES))
+        option = "--unseen with their names"
+        if card.dataset == self.protocol.dataset.name and card.split.isdecimal():
+            option = f"--setting {card.setting} --splits {card.split}"
+        return (
+            f"{len(self.trained_on)} of these {len(part.candidates)} classes were trained on. "
+            f"For unseen ones alone: {option}."
+        )
+
+    def _path(self, split: str) -> Path:
         path = split_folder(self.folder, split)
-        if not path.is_dir():
-            path = self.folder
+        return path if path.is_dir() else self.folder
+
+    def __call__(self, split: str) -> Pipeline:
+        path = self._path(split)
         if self.protocol.setting != ALL_CLASSES:
             if met := classes_met(read_card(path), self.protocol.parts[split].unseen):
                 raise RecipeError(
@@ -179,6 +209,7 @@ def run(
     source: SnippetSource,
     *,
     trained: Trained | None = None,
+    trained_on: tuple[str, ...] = (),
     tells_truth: bool = False,
     allow_missing: bool = False,
     rename: Rename = tuple,
@@ -187,10 +218,10 @@ def run(
 ) -> Run:
     """Localize the candidate classes in every test video of every split, and score it.
 
-    ``trained`` gives each split its own pipeline, by default the source's; ``tells_truth`` is for
-    oracles, which are told what there is to find. Raises FeatureError for videos without
-    features, unless ``allow_missing``: then they are left out of the ground truth, and the card
-    lists them.
+    ``trained`` gives each split its own pipeline, by default the source's; ``trained_on`` are
+    classes for the card. ``tells_truth`` is for oracles, which are told what there is to find.
+    Raises FeatureError for videos without features, unless ``allow_missing``: then they are left
+    out of the ground truth, and the card lists them.
     """
     parts, paths = protocol.parts, source.paths()
     wanted = {video for part in parts.values() for video in part.test}
@@ -225,6 +256,7 @@ def run(
     card = protocol.card(
         **made_by(source.pipeline),
         missing=missing,
+        trained_on=trained_on,
         seed=seed,
         **_made_elsewhere(source),
         seconds=round(time.perf_counter() - start, 1),

@@ -85,15 +85,17 @@ def run_segmentation(
     protocol: Protocol,
     source: SnippetSource,
     *,
+    trained_on: tuple[str, ...] = (),
     allow_missing: bool = False,
     rename: Rename = tuple,
     advance: Advance | None = None,
 ) -> SegmentationRun:
     """Label the frames of every test video of the protocol's one split, and score them.
 
-    The videos are read one by one, and of each only what scores need is kept. Raises ConfigError
-    for a method without a score for every class and snippet, FeatureError for videos without
-    features, unless ``allow_missing``: then they are left out, and the card lists them.
+    The videos are read one by one, and of each only what scores need is kept. ``trained_on`` are
+    classes for the card. Raises ConfigError for a method without a score for every class and
+    snippet, FeatureError for videos without features, unless ``allow_missing``: then they are left
+    out, and the card lists them.
     """
     start = time.perf_counter()
     (part,) = protocol.parts.values()
@@ -108,6 +110,7 @@ def run_segmentation(
     card = protocol.card(
         **made_by(source.pipeline),
         missing=missing,
+        trained_on=trained_on,
         seconds=round(time.perf_counter() - start, 1),
     )
     return SegmentationRun(

@@ -9,11 +9,15 @@ from openmoment.bench.record import Record
 from openmoment.bench.summary import DECISIVE, Group, Row, group_records, paper_cell, spread
 from openmoment.evaluation.diagnosis import ERRORS, KINDS
 from openmoment.evaluation.published import Published
+from openmoment.evaluation.text_check import LOWEST, text_verdict, worst_share
 
 _MADE_UP = "A made-up world: no number from it says how good a method is on real video."
 _REGIONS = ("R@IoU0.3", "R@IoU0.5", "R@IoU0.7", "R@IoU0.75", "R@IoU0.95", "mIoU")
+_NONE_ABOVE_HALF = (
+    "0.0 throughout: no snippet that shows its label has a score above one half. That says nothing "
+    "of their order."
+)
 HOW, VERDICT = "how, and what differs", "verdict"
-_READS, _CHANCE = 0.5, "it does not seem to read its text"
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,16 @@ def label_given(group: Group) -> Table:
             rows.append((row.label, "ours", *cells))
         if row.published and row.published.percent.keys() & set(metrics):
             rows.append(_paper(row.published, metrics)[:-1])
-    return Table("With the label given", ("method", "whose", *metrics), tuple(rows))
+    has_zeros = any(
+        row.first.label_given and not any(any(row.values("label_given", m)) for m in metrics)
+        for row in group.rows
+    )
+    return Table(
+        "With the label given",
+        ("method", "whose", *metrics),
+        tuple(rows),
+        _NONE_ABOVE_HALF if has_zeros else "",
+    )
 
 
 def text_checks(group: Group) -> Table:
@@ -112,17 +125,18 @@ def text_checks(group: Group) -> Table:
         "Does it read its text?",
         ("method", metric, *checks, VERDICT),
         tuple(rows),
-        "The answers to other words count as if they were to the true ones.",
+        "The answers to other words count as if they were to the true ones. What is left is that "
+        "of the check that leaves the most.",
     )
 
 
 def _verdict(row: Row, checks: Sequence[str], metric: str) -> str:
     own = float(np.mean(row.values("metrics", metric)))
-    kept = [float(np.mean(row.checked(check, metric))) for check in checks]
-    if own <= 0 or not kept:
+    others = [float(np.mean(values)) for c in checks if (values := row.checked(c, metric))]
+    if not others:
         return ""
-    share = kept[0] / own
-    return f"{100 * share:.0f} % left: " + ("it reads its text" if share < _READS else _CHANCE)
+    verdict = text_verdict(own, others)
+    return f"{100 * worst_share(own, others):.0f} % left: {verdict}" if own >= LOWEST else verdict
 
 
 def errors(group: Group) -> Table:

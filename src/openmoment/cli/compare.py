@@ -1,5 +1,6 @@
 """openmoment compare: results side by side, and whether they differ by more than chance."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,7 +29,8 @@ def compare_verb(
         typer.Argument(metavar="RESULT...", help="Folders that evaluate --out wrote."),
     ],
     over: Annotated[
-        Over, typer.Option(help="What the bootstrap resamples; auto: splits, videos if one split.")
+        Over,
+        typer.Option(help="What the bootstrap resamples; auto: splits, videos below five splits."),
     ] = Over.AUTO,
     form: FormOption = Form.TEXT,
     as_json: Json = False,
@@ -53,7 +55,10 @@ def compare_verb(
         print_json(
             {
                 "results": {name: result.to_dict() for name, result in found.items()},
-                "differences": {name: vars(value) for name, value in differences.items()},
+                "differences": {
+                    name: {**vars(value), "verdict": value.verdict}
+                    for name, value in differences.items()
+                },
             }
         )
         return
@@ -69,17 +74,28 @@ def _difference(path: Path, first: Path, found: "dict[str, Result]", over: Over)
     from openmoment.evaluation.kept import read_kept
 
     a, b = found[str(path)], found[str(first)]
-    if over is Over.SPLITS or (over is Over.AUTO and len(a.splits) > 1):
+    names, folders = [split.name for split in a.splits], (path, first)
+    if over is Over.SPLITS or (over is Over.AUTO and _resamples_splits(names, folders)):
         return over_splits(a, b)
-    files = [[read_kept(folder, split.name) for split in a.splits] for folder in (path, first)]
+    files = [[read_kept(folder, name) for name in names] for folder in folders]
     return over_videos(*files, tious=a.card.tious)
+
+
+def _resamples_splits(names: Sequence[str], folders: Sequence[Path]) -> bool:
+    """Whether there are enough splits, or no more than their numbers."""
+    from openmoment.evaluation.compare import FEWEST_SPLITS
+    from openmoment.evaluation.kept import is_kept
+
+    if len(names) >= FEWEST_SPLITS:
+        return True
+    is_complete = all(is_kept(folder, name) for folder in folders for name in names)
+    return len(names) > 1 and not is_complete
 
 
 def _say(name: str, first: str, difference: "Difference") -> str:
     low, high = difference.low_high
-    verdict = "a clear difference" if difference.is_clear else "no clear difference"
     return (
         f"{name} against {first}: average mAP {100 * difference.difference:+.1f}, 95 % of "
         f"{difference.num_samples} resamplings of {difference.over} between {100 * low:+.1f} and "
-        f"{100 * high:+.1f}: {verdict}."
+        f"{100 * high:+.1f}: {difference.verdict}."
     )

@@ -36,13 +36,14 @@ from openmoment.cli.retrieval import (
 )
 from openmoment.cli.reviewed import holds_reviews, load_reviews
 from openmoment.cli.segmentation import evaluate_segmentation, is_segmentation, refuse_moments
-from openmoment.errors import ConfigError
+from openmoment.cli.trained import checkpoints_of
+from openmoment.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
     from openmoment.datasets.base import Dataset
     from openmoment.evaluation.protocol import Protocol, Run
     from openmoment.evaluation.result import Result
-    from openmoment.experiment import SnippetSource, Trained
+    from openmoment.experiment import Checkpoints, SnippetSource
     from openmoment.pipeline import Pipeline
     from openmoment.priors import Priors
 
@@ -195,14 +196,11 @@ def evaluate_verb(
     from openmoment.cli.result_text import Report
     from openmoment.evaluation.kept import keep
     from openmoment.evaluation.protocol import ALL_CLASSES, Protocol
-    from openmoment.experiment import Checkpoints, SnippetSource
+    from openmoment.experiment import SnippetSource
     from openmoment.proposals import read_proposals
     from openmoment.report.diagnosis import write_diagnosis
 
-    if (predictions is None) == (method is None and checkpoint is None):
-        raise ConfigError(
-            "Give a prediction file to score, or --method NAME or --checkpoint DIR to run one."
-        )
+    _refuse_nothing_to_score(predictions, method, checkpoint)
     given = [*(set_ or []), *(["proposals=file"] if proposals else [])]
     how = Asked(method, preset, given, backbone, device, precision, priors)
     if (name := dataset or profile) and is_retrieval(name):
@@ -249,7 +247,7 @@ def evaluate_verb(
             raise ConfigError("--text-check needs --method: a file cannot be asked again.")
         run = _score_predictions(predictions, protocol, external_scores, only_predicted)
     else:
-        trained = Checkpoints(checkpoint, protocol, how.load) if checkpoint else None
+        trained = checkpoints_of(checkpoint, protocol, how.load)
         pipeline = trained(next(iter(protocol.parts))) if trained else how.load()
         made = read_proposals(proposals) if proposals else None
         source = SnippetSource(pipeline, features, videos, captions, made)
@@ -271,10 +269,27 @@ def evaluate_verb(
     else:
         report.show(form.value, with_classes=classes)
     if diagnose and report.diagnosis:
-        write_diagnosis(report.diagnosis, diagnose)
+        write_diagnosis(report.diagnosis, diagnose, title=_diagnosis_title(run.result))
         say(f"Wrote {diagnose}: open it in a browser.")
     if out:
         say(f"Result, predictions and ground truth are in {out}.")
+
+
+def _refuse_nothing_to_score(
+    predictions: Path | None, method: str | None, checkpoint: Path | None
+) -> None:
+    """Raises ConfigError unless one way is given, FormatError for predictions not there."""
+    if (predictions is None) == (method is None and checkpoint is None):
+        raise ConfigError(
+            "Give a prediction file to score, or --method NAME or --checkpoint DIR to run one."
+        )
+    if predictions and not predictions.exists():
+        raise FormatError(f"{predictions}: no such file or folder of predictions.")
+
+
+def _diagnosis_title(result: "Result") -> str:
+    card = result.card
+    return f"Diagnosis of {card.method} on {card.dataset} {card.subset}"
 
 
 def _load(
@@ -313,7 +328,6 @@ def _has_classes_of(name: str, gt: Path) -> bool:
     """Whether annotations are of a known dataset, by their labels."""
     from openmoment.datasets import DATASETS
     from openmoment.datasets.base import read_records
-    from openmoment.errors import FormatError
 
     if name not in DATASETS:
         return False
@@ -410,16 +424,26 @@ class Asked:
 
 
 def _run(
-    protocol: "Protocol", source: "SnippetSource", trained: "Trained | None", allow_missing: bool
+    protocol: "Protocol",
+    source: "SnippetSource",
+    trained: "Checkpoints | None",
+    allow_missing: bool,
 ) -> "Run":
     from openmoment.experiment import run
 
     with progress_bar(source.pipeline.method_name) as advance:
-        return run(protocol, source, trained=trained, allow_missing=allow_missing, advance=advance)
+        return run(
+            protocol,
+            source,
+            trained=trained,
+            trained_on=trained.trained_on if trained else (),
+            allow_missing=allow_missing,
+            advance=advance,
+        )
 
 
 def _check_text(
-    protocol: "Protocol", source: "SnippetSource", trained: "Trained | None", result: "Result"
+    protocol: "Protocol", source: "SnippetSource", trained: "Checkpoints | None", result: "Result"
 ) -> dict[str, "Result"]:
     from openmoment.experiment import run, text_checks
 

@@ -23,7 +23,9 @@ from openmoment.evaluation.tables import (
     render,
     splits_note,
     splits_table,
+    trained_note,
 )
+from openmoment.evaluation.text_check import LOWEST, text_verdict, worst_share
 
 _NUM_PROPOSALS = (1, 5, 10, 50, 100)
 """Of a video, on average: those of the ActivityNet proposal task, and some below."""
@@ -110,7 +112,7 @@ class Report:
             cells = [percent(value) for value in self.recall.values()]
             typer.echo(f"\n{told}\n\n" + render(list(self.recall), [cells], form))
         if self.checks:
-            typer.echo("\n" + "\n".join(_drops(result, self.checks)))
+            typer.echo("\n" + _drops(result, self.checks))
         for part in (self.review, self.diagnosis):
             if part:
                 typer.echo("\n" + part.to_text())
@@ -124,6 +126,8 @@ def describe(result: Result) -> str:
         parts.append(f"unseen classes of {card.setting}, {splits_note(result)}")
     parts.append(f"{sum(split.num_videos for split in result.splits)} videos")
     parts.append(f"{sum(sum(split.num_instances) for split in result.splits)} instances")
+    if trained := trained_note(result):
+        parts.append(trained)
     if card.excluded:
         parts.append(f"without {', '.join(card.excluded)}")
     if card.missing:
@@ -133,21 +137,38 @@ def describe(result: Result) -> str:
     return "; ".join(parts) + ". In percent:"
 
 
-def _drops(result: Result, checks: Mapping[str, Result]) -> list[str]:
-    own = result.mean[AVERAGE]
-    return [
-        drop_line(name, "average mAP", own, check.mean[AVERAGE]) for name, check in checks.items()
-    ]
-
-
-def drop_line(name: str, metric: str, own: float, other: float) -> str:
-    """What is left of a metric, from ``own`` to ``other``, when the words say something else."""
-    kept = other / own if own else 1.0
-    verdict = "it reads its text" if kept < 0.5 else "it does not seem to read its text"
-    return (
-        f"{name}: {metric} {100 * own:.1f} becomes {100 * other:.1f} "
-        f"({100 * kept:.0f} % is left): {verdict}."
+def _drops(result: Result, checks: Mapping[str, Result]) -> str:
+    return told_drops(
+        "average mAP",
+        result.mean[AVERAGE],
+        {name: check.mean[AVERAGE] for name, check in checks.items()},
+        num_labels=min(len(split.classes) for split in result.splits),
+        num_scored=sum(sum(split.num_instances) for split in result.splits),
     )
+
+
+def told_drops(
+    metric: str,
+    own: float,
+    others: Mapping[str, float],
+    *,
+    num_labels: int,
+    num_scored: int | None = None,
+) -> str:
+    """What a metric, ``own``, becomes in each text check, a line each, and last the verdict.
+
+    ``num_labels`` and ``num_scored`` are as `evaluation.text_check.text_verdict` has them.
+    """
+    lines = [
+        f"{name}: {metric} {percent(own)} becomes {percent(other)}{_left(own, other)}."
+        for name, other in others.items()
+    ]
+    verdict = text_verdict(own, list(others.values()), num_labels=num_labels, num_scored=num_scored)
+    return "\n".join([*lines, f"Verdict: {verdict}."])
+
+
+def _left(own: float, other: float) -> str:
+    return f" ({100 * worst_share(own, [other]):.0f} % is left)" if own >= LOWEST else ""
 
 
 def _recall(run: Run) -> dict[str, float]:

@@ -160,7 +160,7 @@ def _show(
     published: "tuple[Published, ...]",
     form: "TableFormat",
 ) -> None:
-    from openmoment.cli.result_text import drop_line
+    from openmoment.cli.result_text import told_drops
     from openmoment.evaluation.tables import render
 
     card, names = run.card, list(run.metrics)
@@ -173,9 +173,10 @@ def _show(
     rows = _rows({"this result": run.metrics, **checks}, card.method, published, names)
     typer.echo(render(["result", "method", *names], rows, form))
     if checks:
-        own = run.metrics[_DECISIVE]
-        lines = [drop_line(n, _DECISIVE, own, check[_DECISIVE]) for n, check in checks.items()]
-        typer.echo("\n" + "\n".join(lines))
+        own, num = run.metrics[_DECISIVE], len(run.moments)
+        others = {name: check[_DECISIVE] for name, check in checks.items()}
+        told = told_drops(_DECISIVE, own, others, num_labels=num, num_scored=num)
+        typer.echo("\n" + told)
 
 
 def _rows(

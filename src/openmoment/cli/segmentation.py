@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from openmoment.cli.console import print_json, progress_bar, say
+from openmoment.cli.trained import checkpoints_of
 from openmoment.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,17 +56,21 @@ def evaluate_segmentation(
     ``load`` gives the method, of a checkpoint where there is one. Windows of a trained method do
     not overlap, unless the user says by how much.
     """
-    from openmoment.experiment import Checkpoints, text_checks
+    from openmoment.experiment import text_checks
     from openmoment.files import write_text
     from openmoment.segmentation_run import apart, run_segmentation
 
-    if checkpoint:
-        pipeline = Checkpoints(checkpoint, protocol, load)(next(iter(protocol.parts)))
-    else:
-        pipeline = load(None)
+    trained = checkpoints_of(checkpoint, protocol, load)
+    pipeline = trained(next(iter(protocol.parts))) if trained else load(None)
     source = source_of(pipeline if keeps_overlap else apart(pipeline))
     with progress_bar(source.pipeline.method_name) as advance:
-        run = run_segmentation(protocol, source, allow_missing=allow_missing, advance=advance)
+        run = run_segmentation(
+            protocol,
+            source,
+            trained_on=trained.trained_on if trained else (),
+            allow_missing=allow_missing,
+            advance=advance,
+        )
     checks: dict[str, SegmentationRun] = {}
     for name, rename in text_checks().items() if text_check else ():
         with progress_bar(name) as advance:
@@ -105,16 +110,17 @@ def show(
     with_classes: bool,
 ) -> None:
     """Tables of percent: this result, its text checks, who says nothing, and the papers."""
-    from openmoment.cli.result_text import drop_line
+    from openmoment.cli.result_text import told_drops
     from openmoment.evaluation.published import published_beside
-    from openmoment.evaluation.tables import percent, render
+    from openmoment.evaluation.tables import percent, render, trained_among
     from openmoment.segmentation_run import FPS, frame_metrics
 
     card, names = run.card, list(run.metrics)
+    trained = trained_among(run.classes, card)
     typer.echo(
         f"{card.method} on {card.dataset} {card.subset}, {card.backbone}; {run.num_videos} videos; "
         f"{run.frames.num_frames} frames, {FPS:g} a second; {len(run.classes)} classes"
-        f"{f', {card.setting}' if card.setting != 'all' else ''}"
+        f"{f', {card.setting}' if card.setting != 'all' else ''}{f'; {trained}' if trained else ''}"
         f"{f'; {len(card.missing)} videos missing' if card.missing else ''}. In percent:\n"
     )
     ours = {"this result": run.metrics, **{name: check.metrics for name, check in checks.items()}}
@@ -136,6 +142,6 @@ def show(
         per_class = [[name, percent(ap)] for name, ap in run.to_dict()["classes"].items()]
         typer.echo("\n" + render(["class", "AP"], per_class, form))
     if checks:
-        own = run.frames.mean_ap
-        lines = [drop_line(n, "frame mAP", own, c.frames.mean_ap) for n, c in checks.items()]
-        typer.echo("\n" + "\n".join(lines))
+        others = {name: check.frames.mean_ap for name, check in checks.items()}
+        own, num_labels = run.frames.mean_ap, len(run.classes)
+        typer.echo("\n" + told_drops("frame mAP", own, others, num_labels=num_labels))

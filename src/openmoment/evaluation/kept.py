@@ -50,6 +50,13 @@ def keep(
         write_truth(true, folder / f"split_{name}.truth.json")
 
 
+def is_kept(folder: Path, name: str) -> bool:
+    """Whether a folder has what `read_kept` reads of one split."""
+    return all(
+        (folder / f"split_{name}.{kind}.json").is_file() for kind in ("predictions", "truth")
+    )
+
+
 def read_kept(folder: Path, name: str) -> tuple[dict[str, Detections], dict[str, Annotations]]:
     """The predictions and the ground truth of one split, as `keep` wrote them."""
     predictions = FORMATS["activitynet"].read(folder / f"split_{name}.predictions.json")

@@ -58,6 +58,8 @@ class Card:
     fingerprint: str = ""
     fps: float | None = None
     external_scores: str = "none"
+    trained_on: tuple[str, ...] = ()
+    """Those of the candidate classes that a checkpoint was trained on."""
     seed: int | None = None
     version: str = ""
     hardware: str = ""

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from openmoment.evaluation.published import Published, published_regions
@@ -80,9 +80,8 @@ def comparison_table(
         several = len(result.splits) > 1
         cells = [percent(mean[m]) + (f" ±{percent(std[m])}" if several else "") for m in metrics]
         card = result.card
-        rows.append(
-            [name, card.method, card.backbone, card.external_scores, *cells, splits_note(result)]
-        )
+        note = "; ".join(filter(None, (splits_note(result), trained_note(result))))
+        rows.append([name, card.method, card.backbone, card.external_scores, *cells, note])
     for row in published:
         cells = [f"{row.percent[m]:.1f}" if m in row.percent else "" for m in metrics]
         rows.append([f"{row.paper}, {row.table}", row.method, "", "", *cells, row.note])
@@ -109,3 +108,14 @@ def splits_note(result: Result) -> str:
     """``1 of 10 splits``, empty where the result has no splits."""
     card = result.card
     return f"{len(card.splits)} of 10 splits" if card.splits else ""
+
+
+def trained_note(result: Result) -> str:
+    """``trained on 15 of 20 classes``, empty where it was trained on none that counts."""
+    return trained_among({name for s in result.splits for name in s.classes}, result.card)
+
+
+def trained_among(classes: Collection[str], card: Card) -> str:
+    """The same of any classes that count."""
+    met = set(classes).intersection(card.trained_on)
+    return f"trained on {len(met)} of {len(classes)} classes" if met else ""
