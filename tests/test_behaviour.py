@@ -3,6 +3,7 @@
 import json
 import statistics as plain
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -312,7 +313,36 @@ def test_agreement_of_folders_leaves_out_what_one_has_alone(folder: Path):
     result = run("agreement", folder / "ana", folder / "ben.csv", "--json")
     found = json.loads(result.stdout)
     assert [video["video"] for video in found["videos"]] == ["one.mp4"]
-    assert "1 videos are in one of the two alone" in result.stderr
+    assert "Left out: 1 video in one of the two alone." in result.stderr
+
+
+def write_video(path: Path, video: str, **told: object) -> Path:
+    origin = replace(make_origin(video, duration_s=10.0), **told)
+    FORMATS["json"].write(make_detections([(0.0, 4.0, "a", 0.9)], origin=origin), path)
+    return path
+
+
+def test_agreement_refuses_two_different_videos(folder: Path):
+    ana = folder / "ana" / "one.json"
+    longer = write_video(folder / "long.json", "one.mp4", source_sha256="", duration_s=42.0)
+    told = refusal("agreement", ana, longer, "--duration", "5")
+    assert f"{ana} and {longer}: their videos are 10.0 s and 42.0 s long" in told
+
+
+def test_agreement_of_one_video_under_two_names_says_both(folder: Path):
+    ana = folder / "ana" / "one.json"
+    copy = write_video(folder / "copy.json", "copy.mp4", duration_s=10.9)
+    result = run("agreement", ana, copy)
+    assert result.exit_code == 0, result.output
+    assert f"'one.mp4' of {ana} and 'copy.mp4' of {copy}" in result.stderr
+    other = write_video(folder / "hash.json", "one.mp4", source_sha256="1" * 64)
+    assert (
+        "Taken for one video (by their sha256 they differ)" in run("agreement", ana, other).stderr
+    )
+    moved = write_video(folder / "moved.json", "day/one.mov")
+    assert run("agreement", ana, moved).stderr == ""
+    # what a person gives with --duration is no word of the file
+    assert run("agreement", ana, folder / "ben.csv", "--duration", "60").exit_code == 0
 
 
 def test_mistakes_are_one_line(folder: Path):

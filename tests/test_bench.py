@@ -521,9 +521,21 @@ def test_ours_and_the_papers_in_one_table() -> None:
     assert "ConTrans" not in told
     assert told["B-I"][4] == "proposals of AFSD, by T3AL's account"
     assert given.rows[0] == ("contrans", "ours", "50.0 ± 0.0", "40.0 ± 0.0")
-    assert texts.rows[0][-1] == "3 % left: it reads its text"
+    assert texts.rows[0][-1] == "57 % left: it does not seem to read its text"
     assert (wrong.rows[0][1], dear.rows[0][-1]) == ("25 ± 0", "5.0 ± 0.0")
     assert cost.rows == (("contrans", "1.50", "60.0", "900", "2.0", "200", "300"),)
+
+
+def test_a_score_near_zero_has_no_verdict() -> None:
+    (section,) = sections([record_of(average=0.009)])
+    (row,) = section.tables[2].rows
+    assert row[-1] == "too little to tell (the score itself is below 1 %)"
+
+
+def test_zeros_with_the_label_given_are_explained() -> None:
+    some, none = record_of(), replace(record_of("other"), label_given=dict.fromkeys(["mIoU"], 0.0))
+    assert sections([some])[0].tables[1].note == ""
+    assert "no snippet that shows its label" in sections([some, none])[0].tables[1].note
 
 
 def test_a_made_up_world_stands_beside_no_paper() -> None:
@@ -677,6 +689,44 @@ def test_reports_ledger_and_cards_of_results(tmp_path: Path) -> None:
     assert run("bench", "cards", tmp_path / "r", "--out", tmp_path / "cards").exit_code == 0
     assert len(list((tmp_path / "cards").iterdir())) == len(METHODS) + 1
     assert "holds no runs" in refusal("bench", "report", tmp_path, "--out", tmp_path / "x")
+
+
+def test_a_report_of_some_runs_says_which_are_missing(tmp_path: Path) -> None:
+    records, out = [record_of(), record_of(split="1")], tmp_path / "told"
+    for record in records:
+        record.job.folder(tmp_path).mkdir(parents=True)
+        write_record(record, record.job.folder(tmp_path))
+    whole = write_reports(records, tmp_path, title="Benchmark")
+    assert run("bench", "report", tmp_path, "--out", out).stderr.startswith("Wrote")
+    for path in whole:  # not a byte more
+        assert (out / path.name).read_text() == path.read_text()
+
+    jobs = [job_of("never"), *(job_of("x", split=str(i)) for i in range(11))]
+    begun = run_all(jobs, tmp_path, num_jobs=1, launch=Launcher(never="sys.exit(2)"))
+    next(begun)
+    begun.close()
+    told = "2 of 14 runs are there; missing: made/75-25/0/synthetic/never, "
+    result = run("bench", "report", tmp_path, "--out", out)
+    assert result.stderr.startswith("2 of 14 ")
+    for name in ("report.md", "report.html", "report.tex"):
+        assert told in (out / name).read_text()
+    assert "/x and 2 more." in (out / "report.md").read_text()
+
+
+def test_a_plan_without_a_description_has_no_gap(tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY)
+    assert run("bench", tmp_path / "tiny.toml", "--list").stdout.startswith("Tiny\n\nmade: ")
+
+
+def test_ctrl_c_says_what_a_bench_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*args: object, **how: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "tiny.toml").write_text(TINY)
+    monkeypatch.setattr("openmoment.bench.material.make_material", stop)
+    done = run("bench", tmp_path / "tiny.toml", "--out", tmp_path / "out")
+    assert done.exit_code == 130
+    assert done.stderr.endswith("Finished runs are kept; the same command goes on.\n")
 
 
 def test_the_suites_are_listed() -> None:

@@ -423,9 +423,12 @@ def test_a_setting_that_the_calibration_decides_is_refused(calibration: Path) ->
 
 @pytest.fixture
 def reviews(tmp_path: Path) -> Path:
-    folder = tmp_path / "reviews"
+    return write_reviews(tmp_path / "reviews", world((2, 2, -2), num=6))
+
+
+def write_reviews(folder: Path, videos: list[tuple[Detections, Any]]) -> Path:
     folder.mkdir()
-    for i, each in enumerate(world((2, 2, -2), num=6)):
+    for i, each in enumerate(videos):
         write_review(annotated(*each, f"{i}.mp4"), folder / f"{i}.json")
     return folder
 
@@ -448,6 +451,24 @@ def test_calibrate_prints_json(reviews: Path) -> None:
     assert document["marks"]["after"]["precision"] > document["marks"]["before"]["precision"]
     assert document["fingerprint"].startswith("calibration-")
     assert document["warnings"] == []
+
+
+def test_calibrate_says_where_held_out_videos_show_a_loss(reviews: Path, tmp_path: Path) -> None:
+    out = tmp_path / "calibration.json"
+    few = write_reviews(tmp_path / "few", world((-0.5, -0.5, -0.5), num=3))
+    result = run("calibrate", few, "--out", out)
+    told = "on held-out videos: F1 was 78.3 %, and is 75.4 %. Do not use this calibration yet"
+    assert (result.exit_code, told in result.stderr) == (0, True), result.output
+    assert out.is_file()
+    assert "held-out" not in run("calibrate", reviews).stderr
+
+
+def test_calibrate_says_where_a_precision_is_not_reached(tmp_path: Path) -> None:
+    folder = write_reviews(tmp_path / "reviews", world((0, 0, 0), num=6, seed=1))
+    result = run("calibrate", folder, "--precision", 0.9)
+    assert "asked for was 0.9; on held-out videos it is 0.87." in result.stderr
+    assert "Do not use" not in result.stderr
+    assert "held-out" not in run("calibrate", folder, "--precision", 0.8).stderr
 
 
 def test_calibrate_refuses_what_tells_nothing(reviews: Path, tmp_path: Path) -> None:

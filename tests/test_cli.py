@@ -103,7 +103,10 @@ def test_fps_changes_the_grid(demo: Path) -> None:
 def test_models_and_doctor_and_demo(tmp_path: Path) -> None:
     models = json.loads(run("models", "--json").stdout)
     assert {"name", "summary", "missing"} == set(models["backbones"][0])
-    assert "embedded" in run("models").stdout
+    told = run("models").stdout
+    assert "embedded" in told
+    for title in ("for features alone", "method  "):
+        assert f"\n\n{title}" in told
     facts = json.loads(run("doctor", "--json").stdout)
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
     assert {*facts["extras"], "dev"} == set(project["optional-dependencies"])

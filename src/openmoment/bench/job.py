@@ -135,6 +135,19 @@ def _job(
     )
 
 
+def plan_folders(jobs: Sequence[Job], out: Path) -> None:
+    """Make the folders of runs, so that a results folder shows what it will hold."""
+    for job in jobs:
+        job.folder(out).mkdir(parents=True, exist_ok=True)
+
+
+def planned_folders(out: Path) -> dict[str, Path]:
+    """The folders of all runs of a results folder, finished or not, by the runs' names."""
+    runs = out / RUNS
+    found = sorted(path for path in runs.glob("*/*/*/*/*") if path.is_dir())
+    return {path.relative_to(runs).as_posix(): path for path in found}
+
+
 def write_job(job: Job, folder: Path) -> None:
     """Write ``job.json`` into the run's folder, which is made."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from openmoment.bench.job import RUNS, Job, to_job
+from openmoment.bench.job import RUNS, Job, planned_folders, to_job
 from openmoment.errors import FormatError
 from openmoment.files import write_text
 from openmoment.reading import get, read_json
@@ -104,6 +104,11 @@ def read_records(out: Path) -> list[Record]:
         raise FormatError(f"{out}: holds no runs. A results folder is what openmoment bench wrote.")
     records = [read_record(path.parent) for path in sorted((out / RUNS).rglob(RECORD))]
     return sorted(records, key=lambda record: record.job.name)
+
+
+def unfinished(out: Path) -> list[str]:
+    """The names of runs below a results folder that began, or are to begin, and did not end."""
+    return [name for name, folder in planned_folders(out).items() if not is_finished(folder)]
 
 
 def digest(records: Sequence[Record]) -> str:

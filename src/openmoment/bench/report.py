@@ -23,6 +23,7 @@ tr.ours td { font-weight: 600; }
 tr.ours td.words { font-weight: 400; }
 h3 { font-size: 1rem; margin: 1.25rem 0 0; }
 """
+_NAMED = 10
 NAMES = {"html": "report.html", "markdown": "report.md", "latex": "report.tex"}
 
 
@@ -32,16 +33,18 @@ def write_reports(
     *,
     title: str,
     failed: Sequence[tuple[str, str]] = (),
+    missing: Sequence[str] = (),
 ) -> list[Path]:
     """Write the three forms into a folder, which is there; where they are.
 
-    ``failed`` are names of runs that are not there, and why.
+    ``failed`` are names of runs that are not there, and why; ``missing`` names of others.
     """
     found = sections(records)
+    head = told_missing(len(records), missing) if missing else ""
     told = {
-        "html": to_html(title, found, digest(records), failed),
-        "markdown": to_markdown(title, found, digest(records), failed),
-        "latex": to_latex(title, found, digest(records)),
+        "html": to_html(title, found, digest(records), failed, head=head),
+        "markdown": to_markdown(title, found, digest(records), failed, head=head),
+        "latex": to_latex(title, found, digest(records), head=head),
     }
     paths = [out / NAMES[form] for form in told]
     for path, text in zip(paths, told.values(), strict=True):
@@ -49,11 +52,23 @@ def write_reports(
     return paths
 
 
+def told_missing(num_there: int, missing: Sequence[str]) -> str:
+    """How many of the runs are there, and the names of those that are not."""
+    named = ", ".join(missing[:_NAMED])
+    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    return f"{num_there} of {num_there + len(missing)} runs are there; missing: {named}{more}."
+
+
 def to_markdown(
-    title: str, found: Sequence[Section], word: str, failed: Sequence[tuple[str, str]] = ()
+    title: str,
+    found: Sequence[Section],
+    word: str,
+    failed: Sequence[tuple[str, str]] = (),
+    *,
+    head: str = "",
 ) -> str:
-    """Headings and tables."""
-    parts = [f"# {title}", _DIGEST.format(word)]
+    """Headings and tables, below the title what there is to say first."""
+    parts = [f"# {title}", *([head] if head else []), _DIGEST.format(word)]
     for section in found:
         parts += [f"## {section.title}", *([section.note] if section.note else [])]
         for table in section.tables:
@@ -64,9 +79,9 @@ def to_markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def to_latex(title: str, found: Sequence[Section], word: str) -> str:
+def to_latex(title: str, found: Sequence[Section], word: str, *, head: str = "") -> str:
     """Tables for a paper; they need the package booktabs."""
-    parts = [f"% {title}. {_DIGEST.format(word)}"]
+    parts = [" ".join([f"% {title}.", *([head] if head else []), _DIGEST.format(word)])]
     for section in found:
         for table in section.tables:
             body = render(table.header, table.rows, "latex")
@@ -75,10 +90,16 @@ def to_latex(title: str, found: Sequence[Section], word: str) -> str:
 
 
 def to_html(
-    title: str, found: Sequence[Section], word: str, failed: Sequence[tuple[str, str]] = ()
+    title: str,
+    found: Sequence[Section],
+    word: str,
+    failed: Sequence[tuple[str, str]] = (),
+    *,
+    head: str = "",
 ) -> str:
     """The page."""
     body = f"<h1>{escape(title)}</h1>\n"
+    body += f'<p class="note">{escape(head)}</p>\n' if head else ""
     body += "".join(_section(section) for section in found)
     if failed:
         lines = "".join(f"<li>{escape(name)}: {escape(why)}</li>\n" for name, why in failed)

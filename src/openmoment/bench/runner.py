@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from openmoment.bench.job import JOB, Job, changed, read_job, write_job
+from openmoment.bench.job import JOB, Job, changed, plan_folders, read_job, write_job
 from openmoment.bench.measure import limit_threads
 from openmoment.bench.record import LOG, is_finished, read_failure, write_failure
 from openmoment.bench.worker import DONE, FAILED, FAULT, TAKEN
@@ -60,6 +60,7 @@ def run_all(
     """
     for job in jobs:
         _require_same(job, job.folder(out))
+    plan_folders(jobs, out)
     waiting = deque[Job]()
     for job in jobs:
         if is_finished(job.folder(out)):

@@ -26,6 +26,7 @@ from openmoment.cli.console import (
 if TYPE_CHECKING:
     from openmoment.training.loop import Heard
 
+TABLES = "contrans 4 5 6 7 8; stale 3 4 5 6 7 8; unloc 1 2 3 4; grizal 1 4a 4b 4c 4d 4e 4f 5 6"
 _REGIONS = ("R@IoU0.5", "mIoU")
 """What GRIZAL reports, with the label given."""
 
@@ -35,7 +36,7 @@ def ablate_verb(
     method: Annotated[
         str, typer.Argument(metavar="METHOD", help="contrans, stale, grizal or unloc.")
     ],
-    table: Annotated[str, typer.Option(metavar="NUMBER", help="Of the method's paper.")],
+    table: Annotated[str, typer.Option(metavar="NUMBER", help=f"Of the method's paper: {TABLES}.")],
     dataset: DatasetName,
     root: Root,
     features: FeatureFiles,
@@ -69,8 +70,9 @@ def ablate_verb(
 
     openmoment ablate contrans --table 4 --dataset activitynet --root DIR --features DIR --out DIR
 
-    What is finished in --out is kept: the same command goes on. Other tables of the method may
-    share the folder, and rows that are trained alike are trained once.
+    What is finished in --out is kept: the same command goes on.
+
+    Tables of a method may share --out: rows that are trained alike are trained once.
     """
     from openmoment.ablation import Ablation, ablation_rows, published_row
     from openmoment.cache import Cache

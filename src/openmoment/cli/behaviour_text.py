@@ -10,6 +10,7 @@ import typer
 
 from openmoment.behaviour.agreement import TIOUS, Agreement, Scores
 from openmoment.behaviour.statistics import QueryStatistics, Statistics
+from openmoment.cli.console import counted
 from openmoment.files import write_text
 from openmoment.types import clock
 
@@ -84,8 +85,7 @@ def write_table(table: Table, path: Path) -> None:
 
 
 def _about(duration_s: float, num_videos: int) -> str:
-    videos = "1 video" if num_videos == 1 else f"{num_videos} videos"
-    return f"{videos}, {clock(duration_s)} in all."
+    return f"{counted(num_videos, 'video')}, {clock(duration_s)} in all."
 
 
 def _transitions(together: Statistics) -> Table:

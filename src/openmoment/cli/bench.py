@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from openmoment.cli.bench_told import cards_verb, ledger_verb, report_verb
-from openmoment.cli.console import INPUT_FAULT, AllowMissing, progress_bar, say, verb
+from openmoment.cli.console import INPUT_FAULT, AllowMissing, counted, progress_bar, say, verb
 
 if TYPE_CHECKING:
     from openmoment.bench.job import Job
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from openmoment.bench.suite import DatasetPart, MethodPart, Suite
 
     Planned = list[tuple[Job, DatasetPart, MethodPart]]
+
+_INTERRUPTED = "interrupted. Finished runs are kept; the same command goes on."
 
 
 class SuiteOrVerb(TyperGroup):
@@ -141,7 +143,10 @@ def run_verb(
         )
         for job, part, method in planned
     ]
-    _run(found, placed, out, made, jobs=jobs, threads=threads, device=device)
+    try:
+        _run(found, placed, out, made, jobs=jobs, threads=threads, device=device)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(_INTERRUPTED) from error
 
 
 app.command("report")(report_verb)
@@ -176,7 +181,8 @@ def _run(
         material = [(parts[name], jobs_of) for name, jobs_of in needed.items()]
         hear = _labelled(advance)
         make_material(material, data, tell=say, advance=hear, num_jobs=num_jobs, threads=each)
-    say(f"{suite.title}: {len(done)} runs, {num_jobs} at a time on {each} thread(s) each.")
+    how = f"{num_jobs} at a time on {counted(each, 'thread')} each"
+    say(f"{suite.title}: {counted(len(done), 'run')}, {how}.")
     failed: list[tuple[str, str]] = []
     with progress_bar(suite.name) as advance:
         for number, outcome in enumerate(run_all(done, out, num_jobs=num_jobs), start=1):
@@ -231,7 +237,7 @@ def _show_plan(suite: "Suite", planned: "Planned", brought: "Brought", out: Path
     from openmoment.bench.places import missing_places
     from openmoment.bench.record import is_finished, read_failure
 
-    typer.echo(f"{suite.title}\n{suite.description.strip()}\n")
+    typer.echo("\n".join(filter(None, [suite.title, suite.description.strip()])) + "\n")
     for part in {part.name: part for _, part, _ in planned}.values():
         made = "made by this command" if part.is_made else "to be brought"
         typer.echo(f"{part.name}: {part.dataset}, {made}")

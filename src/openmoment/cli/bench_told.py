@@ -27,10 +27,15 @@ def report_verb(
     title: Annotated[str, typer.Option(help="Of the report.")] = "Benchmark",
 ) -> None:
     """Write one report of all finished runs below RESULTS: HTML, Markdown, LaTeX."""
-    from openmoment.bench.report import write_reports
+    from openmoment.bench.record import unfinished
+    from openmoment.bench.report import told_missing, write_reports
 
+    records = _records(results)
+    missing = [name for folder in results for name in unfinished(folder)]
     out.mkdir(parents=True, exist_ok=True)
-    paths = write_reports(_records(results), out, title=title)
+    if missing:
+        say(told_missing(len(records), missing))
+    paths = write_reports(records, out, title=title, missing=missing)
     say(f"Wrote {', '.join(map(str, paths))}.")
 
 

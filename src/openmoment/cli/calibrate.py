@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmoment.cli.console import Json, print_json, say, verb
+from openmoment.cli.console import Json, counted, print_json, say, verb
 
 if TYPE_CHECKING:
     from openmoment.calibration import Estimate, Fitted, Gathered
 
 FEW_MARKS = 60
+SLACK = 0.02
+"""By how much a measured precision may be off without a word."""
 
 
 @verb
@@ -45,7 +47,7 @@ def calibrate_verb(
     gathered = marks_of(read_reviews(reviews).values())
     fitted = fit(gathered.source, gathered.marks, precision=precision)
     report = estimate(gathered.source, gathered.marks, precision=precision)
-    warnings = warn(gathered, report)
+    warnings = warn(gathered, report, precision)
     if out:
         write_calibration(fitted, report, out)
     if as_json:
@@ -61,7 +63,7 @@ def calibrate_verb(
         say(f"Wrote {out}: openmoment find VIDEO ... --calibration {out}")
 
 
-def warn(gathered: "Gathered", report: "Estimate") -> list[str]:
+def warn(gathered: "Gathered", report: "Estimate", precision: float | None) -> list[str]:
     """What a person should know before believing the numbers."""
     marks = gathered.marks
     warnings: list[str] = []
@@ -69,7 +71,9 @@ def warn(gathered: "Gathered", report: "Estimate") -> list[str]:
         warnings.append(f"Left out: {count} queries of videos that {source.described} was asked.")
     if len(marks) < FEW_MARKS:
         warnings.append(f"{len(marks)} marks are few: take all of this for a first guess.")
-    if not report.is_held_out:
+    if report.is_held_out:
+        warnings += warn_of_loss(report, precision)
+    else:
         warnings.append('One video alone: "after" is the fit itself, and flatters.')
     if not marks.is_checked.any():
         warnings.append(
@@ -77,6 +81,26 @@ def warn(gathered: "Gathered", report: "Estimate") -> list[str]:
             "above the method's own. Check queries to learn what is missed."
         )
     return warnings
+
+
+def warn_of_loss(report: "Estimate", precision: float | None) -> list[str]:
+    """Whether videos that were held out show less than is promised: a higher F1, or a precision."""
+    from openmoment.evaluation.tables import percent
+
+    before, after = report.before, report.after
+    if precision is not None:
+        if after.precision >= precision - SLACK:
+            return []
+        return [
+            f"The precision asked for was {precision:g}; on held-out videos it is "
+            f"{after.precision:.2f}. Mark more, or ask for more."
+        ]
+    if round(after.f1, 3) >= round(before.f1, 3):
+        return []
+    return [
+        f"Worse than before on held-out videos: F1 was {percent(before.f1)} %, and is "
+        f"{percent(after.f1)} %. Do not use this calibration yet: mark more."
+    ]
 
 
 def show(fitted: "Fitted", gathered: "Gathered", report: "Estimate") -> None:
@@ -88,7 +112,7 @@ def show(fitted: "Fitted", gathered: "Gathered", report: "Estimate") -> None:
     missed = f", {report.num_missed} missed" if report.num_missed else ""
     typer.echo(
         f"{gathered.source.described}: {report.num_right} right, {report.num_wrong} wrong{missed}, "
-        f"in {report.num_videos} videos"
+        f"in {counted(report.num_videos, 'video')}"
     )
     rows = [
         [name, percent(d.precision), percent(d.recall), percent(d.f1), f"{d.brier:.3f}"]

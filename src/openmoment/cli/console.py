@@ -149,6 +149,11 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 video``, ``2 videos``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def print_json(value: dict[str, Any]) -> None:
     """One JSON object on stdout."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

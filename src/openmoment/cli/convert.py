@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from openmoment.cli.clips import cut_clips
-from openmoment.cli.console import say, verb
+from openmoment.cli.console import counted, say, verb
 from openmoment.cli.moments import read_moments
 from openmoment.errors import ConfigError, FormatError, VideoError
 from openmoment.types import Detections
@@ -89,8 +89,8 @@ def write_one(videos: Mapping[str, Detections], out: Path, name: str, fps: float
     only = next(iter(videos.items())) if len(videos) == 1 else None
     is_named = only and only[1].origin and only[1].origin.video == only[0]
     FORMATS[name].write(only[1] if only and is_named else videos, out, fps=fps)
-    moments = _count(sum(map(len, videos.values())), "moment")
-    say(f"Wrote {out}: {moments} of {_count(len(videos), 'video')}.")
+    moments = counted(sum(map(len, videos.values())), "moment")
+    say(f"Wrote {out}: {moments} of {counted(len(videos), 'video')}.")
 
 
 def write_each(videos: Mapping[str, Detections], out: Path, name: str, fps: float | None) -> None:
@@ -120,7 +120,3 @@ def cut_all(videos: Mapping[str, Detections], out: Path, source: Path, *, exact:
     for video, path in paths.items():
         if path is not None:
             cut_clips(path, videos[video], out, exact=exact)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

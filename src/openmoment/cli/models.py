@@ -43,7 +43,9 @@ def models_verb(
     from rich.text import Text
 
     tables = {"backbone": backbones, "for features alone": video_models, "method": methods}
-    for title, rows in tables.items():
+    for number, (title, rows) in enumerate(tables.items()):
+        if number:
+            typer.echo()
         table = Table(box=None, pad_edge=False, padding=(0, 3, 1, 0))
         for column in (title, "what it is", "ready"):
             table.add_column(column, overflow="fold")

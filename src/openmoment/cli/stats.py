@@ -5,9 +5,20 @@ from typing import Annotated
 
 import typer
 
-from openmoment.cli.console import Json, check_folders, print_json, say, verb
-from openmoment.cli.moments import Duration, InFormat, length_of, read_all, say_lengths
+from openmoment.cli.console import Json, check_folders, counted, print_json, say, verb
+from openmoment.cli.moments import (
+    Duration,
+    InFormat,
+    Length,
+    Read,
+    length_of,
+    read_all,
+    say_lengths,
+)
 from openmoment.errors import FormatError
+
+MAX_APART_S = 1.0
+"""Lengths told of one video differ by no more."""
 
 TablePath = Annotated[
     Path | None, typer.Option(metavar="FILE.csv", help="Write a table of each video and all.")
@@ -89,6 +100,11 @@ def agreement_verb(
     lengths = {}
     for video, (in_a, in_b) in match_videos(list(read_a), list(read_b), f"{a} and {b}").items():
         told = [length_of(in_a, read_a[in_a], duration), length_of(in_b, read_b[in_b], duration)]
+        sides = read_a[in_a], read_b[in_b]
+        require_one_length(sides, told)
+        if Path(in_a).stem != Path(in_b).stem or are_other_files(sides):
+            differ = " (by their sha256 they differ)" if are_other_files(sides) else ""
+            say(f"Taken for one video{differ}: {in_a!r} of {a} and {in_b!r} of {b}.")
         sure = [length for length in told if length.told_by != "its last moment"]
         length = sure[0] if sure else max(told)
         lengths[video] = length
@@ -102,7 +118,7 @@ def agreement_verb(
     say_lengths(lengths)
     alone = len(read_a) + len(read_b) - 2 * len(pairs)
     if alone:
-        say(f"{alone} videos are in one of the two alone, and are left out.")
+        say(f"Left out: {counted(alone, 'video')} in one of the two alone.")
     if out:
         write_table(agreement_table(together, each), out)
         say(f"Wrote {out}.")
@@ -136,3 +152,22 @@ def match_videos(a: list[str], b: list[str], where: str) -> dict[str, tuple[str,
     if not found:
         raise FormatError(f"{where}: no video is in both. There is {a[:1]} and {b[:1]}.")
     return found
+
+
+def require_one_length(sides: tuple[Read, Read], told: list[Length]) -> None:
+    """Raises FormatError where the two sides tell of videos of different lengths."""
+    guesses = ("--duration", "its last moment")
+    own_s = [length.seconds for length in told if length.told_by not in guesses]
+    if not own_s or max(own_s) - min(own_s) <= MAX_APART_S:
+        return
+    files = " and ".join(str(side.file) for side in sides)
+    lengths = " and ".join(f"{length_s:.1f} s" for length_s in own_s)
+    raise FormatError(
+        f"{files}: their videos are {lengths} long. Give two annotations of the same video."
+    )
+
+
+def are_other_files(sides: tuple[Read, Read]) -> bool:
+    """Whether the two sides tell of different files: other videos, or copies of one."""
+    hashes = {side.found.origin.source_sha256 for side in sides if side.found.origin} - {""}
+    return len(hashes) > 1
