@@ -19,7 +19,14 @@ from openmoment.datasets.base import prompt_name
 from openmoment.encoders.base import Encoder, file_suffix
 from openmoment.encoders.flow import FLOW_MARK
 from openmoment.errors import FeatureError, RecipeError
-from openmoment.evaluation.protocol import ALL_CLASSES, Protocol, Run, only_known, score_split
+from openmoment.evaluation.protocol import (
+    ALL_CLASSES,
+    OWN_CLASSES,
+    Protocol,
+    Run,
+    only_known,
+    score_split,
+)
 from openmoment.evaluation.result import Result
 from openmoment.features import FLOW_SUFFIX, IMPORTED, SUFFIX, find_features, read_features
 from openmoment.listing import by_id, find_videos
@@ -197,9 +204,10 @@ class Checkpoints:
         path = self._path(split)
         if self.protocol.setting != ALL_CLASSES:
             if met := classes_met(read_card(path), self.protocol.parts[split].unseen):
+                which = "here" if split == OWN_CLASSES else f"in split {split}"
                 raise RecipeError(
-                    f"{path}: was trained on {met[0]!r}, which is unseen in split {split} of "
-                    f"{self.protocol.setting}. Give the checkpoint of that split."
+                    f"{path}: was trained on {met[0]!r}, which is to be unseen {which}. Give a "
+                    "checkpoint that never met it."
                 )
         return self.load(path)
 

@@ -73,7 +73,9 @@ def load_encoder(name: str = AUTO, *, device: str = _CPU, precision: str = _FULL
         return encoder()
     if encoder.takes_device:
         return encoder(device=device, precision=precision)  # pyright: ignore[reportCallIssue]
-    raise ConfigError(f"{name} runs on the processor, in {_FULL}, and takes no other.")
+    raise ConfigError(
+        f"{name} runs on the processor, in {_FULL} alone. Leave --device and --precision out."
+    )
 
 
 def load_feature_encoder(

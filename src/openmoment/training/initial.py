@@ -24,8 +24,8 @@ def begin_from(
     _require_alike(folder, then, method, card)
     if met := classes_met(then, card.unseen):
         raise RecipeError(
-            f"{folder}: was trained on {met[0]!r}, which is unseen in split {card.split} of "
-            f"{card.setting}. Train it without, --unseen, or begin with another."
+            f"{folder}: was trained on {met[0]!r}, which is to be unseen here. Train it without, "
+            "--unseen, or begin with another."
         )
     taken, num = fill_partly(method, folder)
     if tell:
