@@ -521,7 +521,7 @@ def test_ours_and_the_papers_in_one_table() -> None:
     assert "ConTrans" not in told
     assert told["B-I"][4] == "proposals of AFSD, by T3AL's account"
     assert given.rows[0] == ("contrans", "ours", "50.0 ± 0.0", "40.0 ± 0.0")
-    assert texts.rows[0][-1] == "57 % left: it does not seem to read its text"
+    assert texts.rows[0][-1] == "57 % left: it reads its text in part"
     assert (wrong.rows[0][1], dear.rows[0][-1]) == ("25 ± 0", "5.0 ± 0.0")
     assert cost.rows == (("contrans", "1.50", "60.0", "900", "2.0", "200", "300"),)
 
