@@ -14,7 +14,7 @@ from openmoment.reading import get, read_json
 
 SCHEMA = "openmoment-bench/1"
 RECORD, ERROR, LOG = "run.json", "error.json", "log.txt"
-_NOT_NUMBERS = ("seconds", "date", "version", "hardware")
+_NOT_NUMBERS = ("trained_on", "seconds", "date", "version", "hardware")
 
 
 @dataclass(frozen=True)
