@@ -440,7 +440,7 @@ def load_pipeline(
         own_cache,
         priors=priors,
         flow=flow,
-        checkpoint=checkpoint_fingerprint(checkpoint),
+        checkpoint=checkpoint_fingerprint(card, checkpoint),
         asked_for=frozenset(settings or {}),
     )
     return _decided(made, calibration, settings)

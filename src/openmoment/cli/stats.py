@@ -102,8 +102,8 @@ def agreement_verb(
         told = [length_of(in_a, read_a[in_a], duration), length_of(in_b, read_b[in_b], duration)]
         sides = read_a[in_a], read_b[in_b]
         require_one_length(sides, told)
-        if Path(in_a).stem != Path(in_b).stem or are_other_files(sides):
-            differ = " (by their sha256 they differ)" if are_other_files(sides) else ""
+        differ = " (by their sha256 they differ)" if are_other_files(sides) else ""
+        if differ or Path(in_a).stem != Path(in_b).stem:
             say(f"Taken for one video{differ}: {in_a!r} of {a} and {in_b!r} of {b}.")
         sure = [length for length in told if length.told_by != "its last moment"]
         length = sure[0] if sure else max(told)

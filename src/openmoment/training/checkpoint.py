@@ -74,7 +74,7 @@ def load_checkpoint(folder: Path, space: Space) -> Trained:
     return method.eval()
 
 
-def checkpoint_fingerprint(folder: Path) -> str:
+def checkpoint_fingerprint(card: TrainingCard, folder: Path) -> str:
     """Tells the weights of a checkpoint from those of any other: the method, and eight digits.
 
     Raises FormatError.
@@ -85,7 +85,7 @@ def checkpoint_fingerprint(folder: Path) -> str:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror}).") from error
-    return f"{read_card(folder).method}-{digest[:8]}"
+    return f"{card.method}-{digest[:8]}"
 
 
 def fill_partly(method: Trained, folder: Path) -> tuple[int, int]:
