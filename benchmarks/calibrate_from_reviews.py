@@ -20,7 +20,7 @@ from tabulate import tabulate
 
 from openmoment.calibration import Fitted, estimate, fit, marks_of
 from openmoment.errors import ConfigError
-from openmoment.pipeline import Pipeline, load_pipeline
+from openmoment.pipeline.answering import Pipeline, load_pipeline
 from openmoment.postprocess import temporal_iou, top
 from openmoment.reviews import (
     MadeBy,

@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score
 
 from openmoment.encoders.prompts import KINETICS_PROMPTS
 from openmoment.evaluation.detection import evaluate_detection
-from openmoment.pipeline import Pipeline, load_pipeline
+from openmoment.pipeline.answering import Pipeline, load_pipeline
 from openmoment.priors import Example
 from openmoment.video import probe, read_pictures
 

@@ -24,13 +24,13 @@ from real_video import print_table
 from sets import Video, composed, continuous, data_root
 from sklearn.metrics import roc_auc_score
 
-from openmoment.cache import Cache
 from openmoment.encoders import load_encoder
-from openmoment.encoders.flow import SIDE, FlowEncoder, to_colours
-from openmoment.encoders.flow_algorithms import Raft, load_flow
+from openmoment.encoders.motion.flow import SIDE, FlowEncoder, to_colours
+from openmoment.encoders.motion.flow_algorithms import Raft, load_flow
 from openmoment.evaluation.detection import PROFILES, evaluate_detection
+from openmoment.features.cache import Cache
 from openmoment.methods.similarity import Similarity, SimilarityConfig
-from openmoment.pipeline import encode_snippets, load_pipeline
+from openmoment.pipeline.answering import encode_snippets, load_pipeline
 from openmoment.types import SnippetGrid
 
 FPS = 4.0
@@ -105,7 +105,7 @@ def flows(flow: object, frames: list) -> None:
 def random_weights(name: str, folder: Path) -> Path:
     from safetensors.torch import save_file
 
-    from openmoment.encoders.torchvision_ops import declare_missing
+    from openmoment.encoders.weights.torchvision_ops import declare_missing
 
     declare_missing()
     from torchvision.models import optical_flow

@@ -17,16 +17,16 @@ import torch
 from sets import compose_split, data_root
 from zero_shot import ROOT, SMALL
 
-from openmoment.cache import Cache
+from openmoment.checkpoints.card import is_finished
 from openmoment.datasets import load_dataset
 from openmoment.datasets.base import Dataset, Moment, RetrievalDataset, prompt_name
 from openmoment.encoders import load_encoder
 from openmoment.evaluation.protocol import Protocol
-from openmoment.experiment import SnippetSource, text_checks
-from openmoment.pipeline import Pipeline, load_pipeline
-from openmoment.retrieval_run import run_retrieval, sentence_checks
-from openmoment.segmentation_run import apart, run_segmentation
-from openmoment.training.card import is_finished
+from openmoment.experiments.detection import SnippetSource, text_checks
+from openmoment.experiments.retrieval import run_retrieval, sentence_checks
+from openmoment.experiments.segmentation import apart, run_segmentation
+from openmoment.features.cache import Cache
+from openmoment.pipeline.answering import Pipeline, load_pipeline
 from openmoment.training.processes import start_processes
 from openmoment.training.run import class_splits, make_plan, train_split
 

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from openmoment.cache import Cache
 from openmoment.datasets.base import prompt_name as words_of
 from openmoment.encoders import load_encoder
-from openmoment.encoders.flow import FlowEncoder
-from openmoment.features import write_features
-from openmoment.files import write_text
-from openmoment.pipeline import encode_snippets, load_pipeline
+from openmoment.encoders.motion.flow import FlowEncoder
+from openmoment.features.cache import Cache
+from openmoment.features.file import write_features
+from openmoment.pipeline.answering import encode_snippets, load_pipeline
+from openmoment.storage.atomic import write_text
 from openmoment.types import Annotations
 
 COMPOSED_CLASSES = (

@@ -23,7 +23,7 @@ import numpy as np
 from sets import data_root
 
 from openmoment import load_pipeline
-from openmoment.cache import Cache
+from openmoment.features.cache import Cache
 
 RUNS = 5
 MEMORY_QUERIES = ["pole vault", "a dog runs"]

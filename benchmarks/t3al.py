@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from openmoment.encoders.base import Towers
-from openmoment.encoders.open_clip_names import import_open_clip
+from openmoment.encoders.two_tower.open_clip_names import import_open_clip
 from openmoment.methods.t3al import Adapter, T3al, T3alConfig
 from openmoment.types import Queries, Recipe, SnippetGrid, Snippets
 

@@ -23,10 +23,10 @@ import numpy as np
 import torch
 
 from openmoment.blocks.mask_decoder import to_detections
-from openmoment.encoders.open_clip_names import import_open_clip
-from openmoment.encoders.projected import ProjectedSpace, Projections
+from openmoment.checkpoints.card import TrainingCard
+from openmoment.encoders.towers.projected import ProjectedSpace, Projections
+from openmoment.encoders.two_tower.open_clip_names import import_open_clip
 from openmoment.methods import METHODS
-from openmoment.training.card import TrainingCard
 from openmoment.training.config import TrainConfig
 from openmoment.training.data import TrainingData
 from openmoment.training.loop import train

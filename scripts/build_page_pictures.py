@@ -21,9 +21,9 @@ import av
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from openmoment.demo import QUERIES, make_demo_video
 from openmoment.reviews import Predicted, Review, ReviewedQuery, ReviewedSegment, write_review
-from openmoment.server.folder import video_id
+from openmoment.server.service.folder import video_id
+from openmoment.video.demo import QUERIES, make_demo_video
 
 OUT = Path(__file__).parents[1] / "docs" / "images"
 SIZE = {"width": 1280, "height": 800}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from openmoment.encoders.embedded import Embedded
+    from openmoment.encoders.embedded.backbone import Embedded
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # kind to shared machines; before torch loads
 
@@ -25,7 +25,7 @@ def data_root() -> Path:
 @pytest.fixture(scope="session")
 def embedded() -> "Embedded":
     """The default backbone, its weights loaded once for the whole run."""
-    from openmoment.encoders.embedded import Embedded
+    from openmoment.encoders.embedded.backbone import Embedded
 
     return Embedded()
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from openmoment.errors import VideoError
-from openmoment.server.worker import Tell, serve
+from openmoment.server.work.worker import Tell, serve
 
 
 def work(task: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
@@ -34,9 +34,9 @@ def work(task: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
 
 
 def find(task: Mapping[str, Any]) -> dict[str, Any]:
-    from openmoment.cache import Cache
-    from openmoment.server.curves import write_curves
-    from openmoment.server.finding import keep_predictions
+    from openmoment.features.cache import Cache
+    from openmoment.server.work.curves import write_curves
+    from openmoment.server.work.finding import keep_predictions
     from openmoment.types import Detections, Origin, SnippetGrid
 
     names, num = tuple(task["queries"]), len(task["queries"])

@@ -6,7 +6,7 @@ import torch
 from spaces import DIM, CosineSpace
 from torch import nn
 
-from openmoment.encoders.text_tower import TextTower
+from openmoment.encoders.towers.text_tower import TextTower
 
 
 class LetterTower(TextTower):

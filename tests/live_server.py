@@ -14,7 +14,7 @@ import uvicorn
 from serving import FAKE_WORKERS
 
 from openmoment.server.app import create_app
-from openmoment.server.settings import LOOPBACK, Settings
+from openmoment.server.service.settings import LOOPBACK, Settings
 
 PATIENCE_S = 20.0
 

@@ -17,7 +17,7 @@ import pytest
 from videos import make_video
 
 from openmoment.reviews import Predicted, Review, ReviewedQuery, ReviewedSegment, write_review
-from openmoment.server.folder import video_id
+from openmoment.server.service.folder import video_id
 
 PATIENCE_MS = 15_000
 SIZE = {"width": 1280, "height": 800}

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from videos import make_video
 
 from openmoment.server.app import create_app
-from openmoment.server.settings import Settings
+from openmoment.server.service.settings import Settings
 
 ADDRESS = "http://127.0.0.1:8080"
 _FAKE = [sys.executable, "-P", str(Path(__file__).with_name("fake_worker.py"))]

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from openmoment.encoders.open_clip_names import import_open_clip
+from openmoment.encoders.two_tower.open_clip_names import import_open_clip
 
 VISION = {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8}
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 48, "heads": 4, "layers": 2}

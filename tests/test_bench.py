@@ -44,12 +44,12 @@ from openmoment.bench.work import perform
 from openmoment.bench.worker import FAILED, TAKEN, work
 from openmoment.datasets import DATASETS, load_dataset
 from openmoment.datasets.collect import collect
-from openmoment.encoders.synthetic import Synthetic
+from openmoment.encoders.embedded.made_up import Synthetic
 from openmoment.errors import ConfigError, FormatError, OpenMomentError
 from openmoment.evaluation.published import published_results
-from openmoment.leases import lease
+from openmoment.experiments.synthesis import make_world
 from openmoment.methods import METHODS
-from openmoment.synthesis import make_world
+from openmoment.storage.leases import lease
 
 WORLD = {"dataset": "synthetic-thumos14", "synthesize": {"world": "thumos14"}}
 SIMPLE = {"title": "Simple", "datasets": {"made": WORLD}, "methods": {"similarity": {}}}

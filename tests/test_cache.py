@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from fakes import FakeEncoder
 
-from openmoment import cache as cache_module
-from openmoment.cache import ENVIRONMENT_VARIABLE, Cache, sha256
 from openmoment.errors import VideoError
+from openmoment.features import cache as cache_module
+from openmoment.features.cache import ENVIRONMENT_VARIABLE, Cache, sha256
 from openmoment.types import Recipe, SnippetGrid, Snippets
 
 RECIPE = Recipe("fake", "fingerprint-1", 4.0, "ab" * 32)
@@ -248,7 +248,7 @@ WORKER = """
 import sys
 from pathlib import Path
 import numpy as np
-from openmoment.cache import Cache
+from openmoment.features.cache import Cache
 
 cache, worker = Cache(Path(sys.argv[1])), int(sys.argv[2])
 for i in range(20):

@@ -8,26 +8,28 @@ import pytest
 from typer.testing import CliRunner, Result
 from videos import make_video
 
-from openmoment.cache import Cache, sha256
-from openmoment.captions import Captions, read_captions
 from openmoment.cli.features import app
-from openmoment.encoders import captioning, hub, load_encoder
-from openmoment.encoders.captioning import (
+from openmoment.encoders import load_encoder
+from openmoment.encoders.captioners import captioning
+from openmoment.encoders.captioners.captioning import (
     Captioner,
     cached_captions,
     caption_video,
     load_captioner,
 )
-from openmoment.encoders.embedded import Embedded
-from openmoment.encoders.tag_captions import TagCaptioner, tag_captions
-from openmoment.encoders.torchvision_ops import declare_missing
+from openmoment.encoders.captioners.tags import TagCaptioner, tag_captions
+from openmoment.encoders.embedded.backbone import Embedded
+from openmoment.encoders.weights import hub
+from openmoment.encoders.weights.torchvision_ops import declare_missing
 from openmoment.errors import (
     ConfigError,
     FeatureError,
     MissingWeightsError,
     UnknownNameError,
 )
-from openmoment.extraction import caption
+from openmoment.features.cache import Cache, sha256
+from openmoment.features.captions import Captions, read_captions
+from openmoment.pipeline.extraction import caption
 from openmoment.types import Recipe, SnippetGrid, Snippets
 
 declare_missing()
@@ -168,10 +170,10 @@ def test_coca_says_what_its_decoder_says_step_by_step(coca_folder: Path) -> None
     import torch
     from PIL import Image
 
-    from openmoment.encoders.coca_captions import CocaCaptioner
-    from openmoment.encoders.decoding import Decoding
-    from openmoment.encoders.open_clip import OpenClip
-    from openmoment.encoders.open_clip_names import import_open_clip
+    from openmoment.encoders.captioners.coca import CocaCaptioner
+    from openmoment.encoders.captioners.decoding import Decoding
+    from openmoment.encoders.two_tower.open_clip import OpenClip
+    from openmoment.encoders.two_tower.open_clip_names import import_open_clip
 
     open_clip = import_open_clip()
     model = open_clip.create_model(f"local-dir:{coca_folder}").eval()
@@ -210,8 +212,8 @@ def test_coca_encodes_a_picture_once_and_says_the_same_in_any_batch(coca_folder:
 
 
 def test_cocas_fingerprint_knows_how_it_decodes(coca_folder: Path) -> None:
-    from openmoment.encoders.coca_captions import CocaCaptioner
-    from openmoment.encoders.decoding import Decoding
+    from openmoment.encoders.captioners.coca import CocaCaptioner
+    from openmoment.encoders.captioners.decoding import Decoding
 
     encoder = load_encoder(str(coca_folder))
     usual, same, other = (

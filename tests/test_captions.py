@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmoment.cache import Cache
-from openmoment.captions import (
+from openmoment.errors import FormatError, OpenMomentError, RecipeError
+from openmoment.features.cache import Cache
+from openmoment.features.captions import (
     Captions,
     captions_for,
     import_captions,
     read_captions,
     write_captions,
 )
-from openmoment.errors import FormatError, OpenMomentError, RecipeError
-from openmoment.features import IMPORTED
+from openmoment.features.file import IMPORTED
 
 CAPTIONS = Captions(
     times_s=np.array([0.5, 1.5, 2.25]),

@@ -13,9 +13,9 @@ import pytest
 from commands import refusal, run
 from videos import make_video
 
-from openmoment.demo import QUERIES, make_demo_video
 from openmoment.errors import MissingWeightsError
 from openmoment.video import probe
+from openmoment.video.demo import QUERIES, make_demo_video
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_models_pull_says_what_it_cannot_do(monkeypatch: pytest.MonkeyPatch) -> 
     def offline(repo: str) -> Path:
         raise MissingWeightsError(f"The weights of {repo} could not be downloaded (offline).")
 
-    monkeypatch.setattr("openmoment.encoders.hub.pull", offline)
+    monkeypatch.setattr("openmoment.encoders.weights.hub.pull", offline)
     assert "could not be downloaded" in refusal("models", "pull", "clip-vit-b-16")
     assert "models pull clip-vit-b-16" in refusal(
         "find", "v.mp4", "x", "--backbone", "clip-vit-b-16"

@@ -13,8 +13,8 @@ from fakes import FakeEncoder
 from openmoment import encoders
 from openmoment.datasets import load_dataset
 from openmoment.errors import UnknownNameError
-from openmoment.experiment import exchanged, nonsense
-from openmoment.features import write_features
+from openmoment.experiments.detection import exchanged, nonsense
+from openmoment.features.file import write_features
 from openmoment.reviews import Review, ReviewedQuery, ReviewedSegment, write_review
 
 
@@ -53,7 +53,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
         return encoder
 
     monkeypatch.setattr(encoders, "load_encoder", load)
-    monkeypatch.setattr("openmoment.pipeline.load_encoder", load)
+    monkeypatch.setattr("openmoment.pipeline.answering.load_encoder", load)
     names = ("a dog", "a cat", "a cow")
     words = encoder.encode_text(names)
     features = tmp_path / "features"

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from openmoment import encoders
 from openmoment.cli.features import app
 from openmoment.errors import UnknownNameError
-from openmoment.features import IMPORTED, read_features
+from openmoment.features.file import IMPORTED, read_features
 
 
 @pytest.fixture(autouse=True)

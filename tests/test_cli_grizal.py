@@ -8,12 +8,12 @@ import pytest
 from commands import refusal, run
 from fakes import FakeEncoder
 
+from openmoment.checkpoints.card import read_card
 from openmoment.errors import FeatureError
-from openmoment.experiment import FeatureFolder
-from openmoment.features import FLOW_SUFFIX, write_features
+from openmoment.experiments.detection import FeatureFolder
+from openmoment.features.file import FLOW_SUFFIX, write_features
 from openmoment.methods.background import BACKGROUND
-from openmoment.pipeline import load_pipeline
-from openmoment.training.card import read_card
+from openmoment.pipeline.answering import load_pipeline
 from openmoment.training.files import AlikeFiles
 from openmoment.types import Recipe, SnippetGrid, Snippets
 
@@ -49,7 +49,9 @@ def checkpoint(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def few_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openmoment.pipeline.BACKGROUND", BACKGROUND[:2])  # words take their time
+    monkeypatch.setattr(
+        "openmoment.pipeline.answering.BACKGROUND", BACKGROUND[:2]
+    )  # words take their time
 
 
 def test_a_checkpoint_says_what_it_saw_besides_frames(world: Path, checkpoint: Path) -> None:

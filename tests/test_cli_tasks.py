@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from commands import refusal, run
 
-from openmoment.demo import make_demo_video
 from openmoment.export import FORMATS
 from openmoment.export.frames import read_frames
 from openmoment.video import frame_times
+from openmoment.video.demo import make_demo_video
 
 NAMES = ("a cat", "a cup of coffee", "a rocket launch", "playing tennis")
 

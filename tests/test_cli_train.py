@@ -14,13 +14,13 @@ from fakes import FakeEncoder
 from tiny_method import Tiny, register
 
 from openmoment import encoders
+from openmoment.checkpoints.card import read_card
+from openmoment.checkpoints.weights import load_checkpoint, read_config
 from openmoment.datasets import load_dataset
 from openmoment.datasets.names import class_names
 from openmoment.datasets.splits import Split
 from openmoment.errors import ConfigError
-from openmoment.features import write_features
-from openmoment.training.card import read_card
-from openmoment.training.checkpoint import load_checkpoint, read_config
+from openmoment.features.file import write_features
 from openmoment.training.run import class_splits, find_preset
 from openmoment.types import Recipe, SnippetGrid, Snippets
 

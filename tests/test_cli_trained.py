@@ -9,9 +9,7 @@ from commands import refusal, run
 from fakes import FakeEncoder
 from tiny_method import register
 
-from openmoment import ablation
-from openmoment.ablation import Row, ablation_rows, published_row
-from openmoment.cache import sha256
+from openmoment.checkpoints.card import read_card, write_card
 from openmoment.cli.ablate import TABLES
 from openmoment.config import from_table
 from openmoment.datasets.base import prompt_name
@@ -20,10 +18,12 @@ from openmoment.datasets.splits import Split
 from openmoment.errors import ConfigError, UnknownNameError
 from openmoment.evaluation.published import published_results
 from openmoment.evaluation.result import read_result
-from openmoment.features import write_features
+from openmoment.experiments import ablation
+from openmoment.experiments.ablation import Row, ablation_rows, published_row
+from openmoment.features.cache import sha256
+from openmoment.features.file import write_features
 from openmoment.methods import METHODS
-from openmoment.pipeline import load_pipeline
-from openmoment.training.card import read_card, write_card
+from openmoment.pipeline.answering import load_pipeline
 from openmoment.types import Recipe, SnippetGrid, Snippets
 
 CLASSES = class_names("thumos14")
@@ -34,7 +34,7 @@ QUICK = ("epochs=3", "length=16", "batch_size=8", "lr=0.01")
 def backbone(monkeypatch: pytest.MonkeyPatch) -> FakeEncoder:
     register(monkeypatch)
     encoder = FakeEncoder(dim_in=12)
-    for place in ("openmoment.encoders", "openmoment.pipeline"):
+    for place in ("openmoment.encoders", "openmoment.pipeline.answering"):
         monkeypatch.setattr(f"{place}.load_encoder", lambda *_, **__: encoder)
     return encoder
 

@@ -12,7 +12,6 @@ from numpy import ndarray as Array
 from skimage import data
 from videos import make_video
 
-from openmoment.cache import sha256
 from openmoment.datasets import load_dataset
 from openmoment.datasets.compose import (
     BACKGROUND,
@@ -26,6 +25,7 @@ from openmoment.datasets.compose import (
     read_clips,
 )
 from openmoment.errors import ConfigError, FormatError
+from openmoment.features.cache import sha256
 from openmoment.video import probe, read_frames
 from openmoment.video.joining import join
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openmoment.encoders.torchvision_ops import declare_missing
+from openmoment.encoders.weights.torchvision_ops import declare_missing
 
 declare_missing()
 torch = pytest.importorskip("torch")
@@ -21,8 +21,8 @@ from torch.nn.functional import normalize  # noqa: E402
 from openmoment.blocks.context import LearnedContext, read_marks  # noqa: E402
 from openmoment.encoders import load_encoder  # noqa: E402
 from openmoment.encoders.base import HasTextTower  # noqa: E402
-from openmoment.encoders.open_clip_names import import_open_clip  # noqa: E402
-from openmoment.encoders.text_tower import OpenClipTower  # noqa: E402
+from openmoment.encoders.towers.text_tower import OpenClipTower  # noqa: E402
+from openmoment.encoders.two_tower.open_clip_names import import_open_clip  # noqa: E402
 from openmoment.errors import ConfigError  # noqa: E402
 from openmoment.methods import load_method  # noqa: E402
 from openmoment.types import Queries, Recipe, SnippetGrid, Snippets  # noqa: E402

@@ -9,7 +9,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from openmoment.encoders.decoding import Decoding, Step, beam_search, decode, greedy
+from openmoment.encoders.captioners.decoding import Decoding, Step, beam_search, decode, greedy
 
 VOCABULARY, START, END = 9, 7, 8
 USUAL = Decoding(start=START, end=END, max_length=12)

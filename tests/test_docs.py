@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from openmoment.demo import make_demo_video
 from openmoment.encoders import ENCODERS, FEATURE_ENCODERS
+from openmoment.features.released import RELEASES
 from openmoment.methods import METHODS
-from openmoment.released import RELEASES
+from openmoment.video.demo import make_demo_video
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from videos import make_video
 
-from openmoment.encoders import embedded as module
-from openmoment.encoders.embedded import Embedded
+from openmoment.encoders.embedded import backbone as module
+from openmoment.encoders.embedded.backbone import Embedded
 from openmoment.encoders.frames import centre_crop, encode_frames
-from openmoment.encoders.torchvision_ops import declare_missing
+from openmoment.encoders.weights.torchvision_ops import declare_missing
 from openmoment.errors import MissingWeightsError
 from openmoment.video import Frame
 
@@ -109,7 +109,7 @@ def test_padding_changes_no_embedding(embedded: Embedded) -> None:
 
 def test_shipped_class_texts_are_what_the_script_makes(embedded: Embedded) -> None:
     """A sample of classes, relative to one another: the centring needs all thousand."""
-    rows = (Path(module.__file__).parents[1] / "data" / "imagenet_classes.tsv").read_text()
+    rows = (Path(module.__file__).parents[2] / "data" / "imagenet_classes.tsv").read_text()
     texts = [": ".join(row.split("\t")[1:]) for row in rows.splitlines()]
     assert len(texts) == 1000
     sample = [1, 200, 400, 602, 999]

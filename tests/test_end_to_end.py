@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openmoment.encoders.torchvision_ops import declare_missing
+from openmoment.encoders.weights.torchvision_ops import declare_missing
 
 declare_missing()
 torch = pytest.importorskip("torch")
@@ -19,19 +19,19 @@ from small_models import CLIP, save_model  # noqa: E402
 from videos import make_video  # noqa: E402
 
 from openmoment.blocks.borrowed import learning_image_tower  # noqa: E402
+from openmoment.checkpoints.card import read_card  # noqa: E402
+from openmoment.checkpoints.weights import load_checkpoint  # noqa: E402
 from openmoment.config import from_table  # noqa: E402
 from openmoment.datasets.base import Moment  # noqa: E402
 from openmoment.encoders import load_encoder  # noqa: E402
 from openmoment.encoders.base import Encoder, HasImageTower, TakesImageTower  # noqa: E402
 from openmoment.errors import ConfigError  # noqa: E402
-from openmoment.extraction import extract  # noqa: E402
-from openmoment.listing import find_videos  # noqa: E402
 from openmoment.methods.trained import Widths  # noqa: E402
 from openmoment.methods.unloc import UnLoc, UnLocConfig  # noqa: E402
-from openmoment.pipeline import load_pipeline  # noqa: E402
+from openmoment.pipeline.answering import load_pipeline  # noqa: E402
+from openmoment.pipeline.extraction import extract  # noqa: E402
+from openmoment.storage.listing import find_videos  # noqa: E402
 from openmoment.training.augment import augmented, rand_augment, short_side  # noqa: E402
-from openmoment.training.card import read_card  # noqa: E402
-from openmoment.training.checkpoint import load_checkpoint  # noqa: E402
 from openmoment.training.data import TrainingData  # noqa: E402
 from openmoment.training.frames import VideoFiles  # noqa: E402
 from openmoment.training.sentences import SentenceData  # noqa: E402

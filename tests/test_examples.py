@@ -12,17 +12,17 @@ from PIL import Image
 from videos import make_video
 
 import openmoment
-from openmoment.cache import Cache
-from openmoment.demo import make_demo_video
 from openmoment.encoders import load_encoder
 from openmoment.encoders.base import AsksByPicture, SeesPictures
-from openmoment.encoders.projected import ProjectedSpace, Projections, unit
+from openmoment.encoders.towers.projected import ProjectedSpace, Projections, unit
 from openmoment.errors import ConfigError, FormatError, QueryError
+from openmoment.features.cache import Cache
 from openmoment.methods import load_method
-from openmoment.pipeline import Pipeline, load_pipeline
+from openmoment.pipeline.answering import Pipeline, load_pipeline
 from openmoment.priors import Example, examples_of, read_priors
 from openmoment.priors.examples import blend, embed_pictures
 from openmoment.video import read_frames
+from openmoment.video.demo import make_demo_video
 
 CAT_S, ROCKET_S = 14.0, 22.0
 """When the demo shows them."""
@@ -145,7 +145,7 @@ def test_pictures_are_embedded_once_by_content(embedded, tmp_path: Path, monkeyp
 
 
 def test_a_clip_like_model_finds_a_picture_by_its_joint_point(tmp_path: Path) -> None:
-    from openmoment.encoders.torchvision_ops import declare_missing
+    from openmoment.encoders.weights.torchvision_ops import declare_missing
 
     declare_missing()
     pytest.importorskip("open_clip")

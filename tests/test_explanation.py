@@ -7,11 +7,11 @@ import pytest
 from fakes import FakeEncoder
 from spaces import CosineSpace, film, words
 
-from openmoment.captions import Captions
 from openmoment.errors import ConfigError, VideoError
+from openmoment.features.captions import Captions
 from openmoment.methods import load_method
 from openmoment.methods.t3al import T3al, T3alConfig
-from openmoment.pipeline import Pipeline
+from openmoment.pipeline.answering import Pipeline
 from openmoment.report.explanation import write_explanation
 from openmoment.types import Captioned
 

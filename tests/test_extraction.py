@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from fakes import FakeEncoder
 
-from openmoment import leases
-from openmoment.cache import sha256
 from openmoment.errors import FeatureError, MissingWeightsError, OpenMomentError, VideoError
-from openmoment.extraction import Extracted, extract
-from openmoment.features import read_features, read_header, write_features
-from openmoment.leases import lease
-from openmoment.listing import find_videos
+from openmoment.features.cache import sha256
+from openmoment.features.file import read_features, read_header, write_features
+from openmoment.pipeline.extraction import Extracted, extract
+from openmoment.storage import leases
+from openmoment.storage.leases import lease
+from openmoment.storage.listing import find_videos
 
 TESTS = Path(__file__).parent
 
@@ -282,8 +282,8 @@ WORKER = """
 import sys
 from pathlib import Path
 from fakes import FakeEncoder
-from openmoment.extraction import extract
-from openmoment.listing import find_videos
+from openmoment.pipeline.extraction import extract
+from openmoment.storage.listing import find_videos
 
 folder, out, pause_s = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
 encoder = FakeEncoder(pause_s=pause_s, log=out.with_suffix(".log"))

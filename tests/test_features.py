@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import load_file, save, save_file
 
-from openmoment import features
 from openmoment.errors import FeatureError, RecipeError
-from openmoment.features import (
+from openmoment.features import file as features
+from openmoment.features.file import (
     FLOW_SUFFIX,
     FORMAT,
     IMPORTED,
@@ -191,9 +191,10 @@ def test_importing_needs_neither_torch_nor_a_video_library(tmp_path: Path) -> No
     write_features(some_snippets(), path)
     code = (
         "import sys, pathlib\n"
-        "import openmoment.extraction, openmoment.cache, openmoment.cli.features\n"
-        "from openmoment.features import read_features\n"
-        "openmoment.cache.sha256(pathlib.Path(sys.argv[1]))\n"
+        "import openmoment.pipeline.extraction, openmoment.features.cache\n"
+        "import openmoment.cli.features\n"
+        "from openmoment.features.file import read_features\n"
+        "openmoment.features.cache.sha256(pathlib.Path(sys.argv[1]))\n"
         "read_features(pathlib.Path(sys.argv[1]))\n"
         "heavy = {'torch', 'av', 'matplotlib', 'pandas'} & set(sys.modules)\n"
         "assert not heavy, heavy"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from openmoment.errors import OpenMomentError
-from openmoment.files import atomic_write, leftovers, write_text
+from openmoment.storage.atomic import atomic_write, leftovers, write_text
 
 
 def names_in(folder: Path) -> list[str]:

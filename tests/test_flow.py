@@ -21,19 +21,18 @@ from safetensors.torch import save_file
 from small_models import CLIP, save_model
 from videos import make_video
 
-from openmoment.cache import Cache
 from openmoment.encoders import load_encoder
 from openmoment.encoders.base import Encoder
-from openmoment.encoders.flow import (
+from openmoment.encoders.motion.flow import (
     FULL_COLOUR_SPEED,
     FlowEncoder,
     flow_frames,
     flow_of,
     to_colours,
 )
-from openmoment.encoders.flow_algorithms import NAMES, Dis, Flow, Raft, load_flow
-from openmoment.encoders.torchvision_ops import declare_missing
-from openmoment.encoders.torchvision_weights import downloads
+from openmoment.encoders.motion.flow_algorithms import NAMES, Dis, Flow, Raft, load_flow
+from openmoment.encoders.weights.torchvision_ops import declare_missing
+from openmoment.encoders.weights.torchvision_weights import downloads
 from openmoment.errors import (
     ConfigError,
     FeatureError,
@@ -42,11 +41,12 @@ from openmoment.errors import (
     UnknownNameError,
     VideoError,
 )
-from openmoment.experiment import FeatureFolder
-from openmoment.extraction import extract
-from openmoment.features import read_features
+from openmoment.experiments.detection import FeatureFolder
+from openmoment.features.cache import Cache
+from openmoment.features.file import read_features
 from openmoment.methods import load_method
-from openmoment.pipeline import Pipeline, encode_snippets
+from openmoment.pipeline.answering import Pipeline, encode_snippets
+from openmoment.pipeline.extraction import extract
 from openmoment.types import Snippets
 from openmoment.video import Frame, read_frames
 
@@ -422,7 +422,7 @@ def test_the_hub_files_are_those_of_torchvision() -> None:
     declare_missing()
     from torchvision.models.optical_flow import Raft_Large_Weights, Raft_Small_Weights
 
-    from openmoment.encoders.flow_algorithms import _HUB_FILES
+    from openmoment.encoders.motion.flow_algorithms import _HUB_FILES
 
     urls = {"raft": Raft_Large_Weights.DEFAULT.url, "raft-small": Raft_Small_Weights.DEFAULT.url}
     assert {name: url.rpartition("/")[2] for name, url in urls.items()} == _HUB_FILES

@@ -17,8 +17,8 @@ from trained_world import WORDS, World, batch_of, overfit
 
 from openmoment.blocks.batch import Batch, instances_on
 from openmoment.config import from_table
-from openmoment.datasets.synthetic import FOOTAGE, SyntheticWorld, list_videos
-from openmoment.datasets.synthetic import World as Hardness
+from openmoment.datasets.made_up.world import FOOTAGE, SyntheticWorld, list_videos
+from openmoment.datasets.made_up.world import World as Hardness
 from openmoment.encoders.joint import Pairing
 from openmoment.errors import ConfigError, FeatureError
 from openmoment.methods import presets

@@ -63,7 +63,7 @@ HEAVY = (
     "torchvision",
 )
 NEEDS_TORCH = {
-    "openmoment.ablation",
+    "openmoment.experiments.ablation",
     "openmoment.bench.work",
     "openmoment.blocks.attention",
     "openmoment.blocks.batch",
@@ -81,12 +81,12 @@ NEEDS_TORCH = {
     "openmoment.blocks.targets",
     "openmoment.blocks.temporal",
     "openmoment.blocks.text_reader",
-    "openmoment.encoders.decoding",
-    "openmoment.encoders.efficientnet_lite",
-    "openmoment.encoders.image_tower",
-    "openmoment.encoders.minilm_tower",
-    "openmoment.encoders.t5",
-    "openmoment.encoders.text_tower",
+    "openmoment.encoders.captioners.decoding",
+    "openmoment.encoders.embedded.efficientnet_lite",
+    "openmoment.encoders.towers.image_tower",
+    "openmoment.encoders.embedded.minilm_tower",
+    "openmoment.encoders.towers.t5",
+    "openmoment.encoders.towers.text_tower",
     "openmoment.methods.contrans",
     "openmoment.methods.dense_clip",
     "openmoment.methods.effprompt",
@@ -97,7 +97,7 @@ NEEDS_TORCH = {
     "openmoment.methods.two_stage",
     "openmoment.methods.unloc",
     "openmoment.training.augment",
-    "openmoment.training.checkpoint",
+    "openmoment.checkpoints.weights",
     "openmoment.training.clips",
     "openmoment.training.data",
     "openmoment.training.frames",
@@ -156,7 +156,7 @@ def test_video_needs_pyav_alone() -> None:
 
 
 def test_torch_is_where_it_is_said_to_be() -> None:
-    assert "torch" in loaded_after("import openmoment.encoders.efficientnet_lite")
+    assert "torch" in loaded_after("import openmoment.encoders.embedded.efficientnet_lite")
 
 
 def test_words_and_cached_features_need_no_torch() -> None:

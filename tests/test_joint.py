@@ -14,7 +14,7 @@ from small_models import CLIP, COCA, SIGLIP, save_model
 from openmoment.encoders import load_encoder
 from openmoment.encoders.base import Encoder
 from openmoment.encoders.joint import JointEncoder, cut, load_joint, pad_pairs
-from openmoment.encoders.open_clip import OpenClip
+from openmoment.encoders.two_tower.open_clip import OpenClip
 from openmoment.errors import ConfigError, UnknownNameError
 
 CONFIGS = {"clip": CLIP, "coca": COCA, "siglip": SIGLIP}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from openmoment.encoders.torchvision_ops import declare_missing
+from openmoment.encoders.weights.torchvision_ops import declare_missing
 
 declare_missing()
 torch = pytest.importorskip("torch")
@@ -17,20 +17,21 @@ from spaces import CosineSpace  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 from videos import make_video  # noqa: E402
 
-from openmoment.captions import read_captions  # noqa: E402
 from openmoment.cli.main import app  # noqa: E402
-from openmoment.encoders import ENCODERS, hub, load_encoder  # noqa: E402
+from openmoment.encoders import ENCODERS, load_encoder  # noqa: E402
 from openmoment.encoders.base import Encoder, Space  # noqa: E402
-from openmoment.encoders.open_clip import OpenClip  # noqa: E402
-from openmoment.encoders.open_clip_names import (  # noqa: E402
+from openmoment.encoders.two_tower.open_clip import OpenClip  # noqa: E402
+from openmoment.encoders.two_tower.open_clip_names import (  # noqa: E402
     Weights,
     import_open_clip,
     parse_spec,
     repo_of,
 )
+from openmoment.encoders.weights import hub  # noqa: E402
 from openmoment.errors import ConfigError, MissingWeightsError, UnknownNameError  # noqa: E402
+from openmoment.features.captions import read_captions  # noqa: E402
 from openmoment.methods import load_method  # noqa: E402
-from openmoment.pipeline import load_pipeline  # noqa: E402
+from openmoment.pipeline.answering import load_pipeline  # noqa: E402
 from openmoment.types import Queries, Recipe, SnippetGrid, Snippets  # noqa: E402
 
 CONFIGS = {"clip": CLIP, "coca": COCA, "siglip": SIGLIP}

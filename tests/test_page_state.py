@@ -171,7 +171,7 @@ def test_times_are_written_and_read_alike(run: Any) -> None:
 
 
 def test_queries_have_the_colours_of_the_report(run: Any) -> None:
-    from openmoment.report.timeline import COLOURS
+    from openmoment.figures.timeline import COLOURS
 
     colours = run("Array.from({length: 200}, (_, i) => format.colourOf(i))")
     assert tuple(colours[: len(COLOURS)]) == COLOURS

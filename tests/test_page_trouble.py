@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from page_world import Site, browser, open_page, place, rows, said, site, until, wait_saved
 
-from openmoment.server.folder import video_id
+from openmoment.server.service.folder import video_id
 
 pytestmark = pytest.mark.browser
 

@@ -9,11 +9,11 @@ from fakes import FakeEncoder, FakeSpace
 from numpy import ndarray as Array
 from PIL import Image
 
-from openmoment.cache import Cache
 from openmoment.encoders.joint import Pairing
 from openmoment.errors import ConfigError, FormatError
+from openmoment.features.cache import Cache
 from openmoment.methods import load_method
-from openmoment.pipeline import Pipeline
+from openmoment.pipeline.answering import Pipeline
 from openmoment.priors import Example, read_priors
 from openmoment.priors.pairs import encode_pairs
 from openmoment.priors.plain import TemplateTexts

@@ -7,10 +7,10 @@ import pytest
 from fakes import FakeEncoder
 
 import openmoment
-from openmoment.cache import Cache
 from openmoment.errors import ConfigError, QueryError, UnknownNameError, VideoError
+from openmoment.features.cache import Cache
 from openmoment.methods import load_method
-from openmoment.pipeline import Pipeline, load_pipeline
+from openmoment.pipeline.answering import Pipeline, load_pipeline
 
 
 @pytest.fixture

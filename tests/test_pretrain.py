@@ -13,18 +13,19 @@ from fakes import FakeEncoder
 from spaces import CosineSpace
 from trained_world import DIM, World, batch_of
 
-from openmoment import encoders, pipeline
+from openmoment import encoders
 from openmoment.blocks.batch import Batch, Instances
+from openmoment.checkpoints.card import read_card
+from openmoment.checkpoints.weights import load_checkpoint
 from openmoment.config import from_table
 from openmoment.datasets.names import class_names
-from openmoment.encoders.torchvision_ops import declare_missing
+from openmoment.encoders.weights.torchvision_ops import declare_missing
 from openmoment.errors import ConfigError, FeatureError, FormatError, UnknownNameError, VideoError
-from openmoment.features import write_features
+from openmoment.features.file import write_features
 from openmoment.methods.trained import Widths
 from openmoment.methods.unloc import UnLoc, UnLocConfig
-from openmoment.pipeline import encode_queries
-from openmoment.training.card import read_card
-from openmoment.training.checkpoint import load_checkpoint
+from openmoment.pipeline import answering as pipeline
+from openmoment.pipeline.answering import encode_queries
 from openmoment.training.clips import ClipData, find_clips
 from openmoment.training.initial import begin_from
 from openmoment.types import Recipe, SnippetGrid, Snippets

@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from openmoment.cache import Cache
 from openmoment.encoders.prompts import KINETICS_PROMPTS
 from openmoment.errors import (
     ConfigError,
@@ -25,6 +24,7 @@ from openmoment.errors import (
     QueryError,
     UnknownNameError,
 )
+from openmoment.features.cache import Cache
 from openmoment.priors import read_priors
 from openmoment.priors.files import folder_name, folder_names
 from openmoment.priors.make import Maker
@@ -370,7 +370,7 @@ def test_providers_by_name(
 @pytest.fixture(scope="module")
 def tiny_writer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A causal model of random weights whose every token is a word."""
-    from openmoment.encoders.torchvision_ops import declare_missing
+    from openmoment.encoders.weights.torchvision_ops import declare_missing
 
     declare_missing()
     transformers = pytest.importorskip("transformers")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from openmoment.errors import FormatError
-from openmoment.evaluation.kept import read_predictions
+from openmoment.experiments.kept import read_predictions
+from openmoment.experiments.proposals import read_proposals
 from openmoment.export import FORMATS
-from openmoment.proposals import read_proposals
 
 
 def write(path: Path, content: object) -> Path:

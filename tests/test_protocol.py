@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_detection import slow_detection
 
-from openmoment.cli.result_text import describe, told_drops
+from openmoment.cli.text.results import describe, told_drops
 from openmoment.datasets import load_dataset
 from openmoment.datasets.base import Dataset
 from openmoment.errors import ConfigError, FormatError
@@ -22,7 +22,6 @@ from openmoment.evaluation.compare import (
     weighted_average,
 )
 from openmoment.evaluation.detection import PROFILES, evaluate_detection, match
-from openmoment.evaluation.kept import keep, read_kept, read_predictions
 from openmoment.evaluation.protocol import (
     Protocol,
     match_ids,
@@ -40,6 +39,7 @@ from openmoment.evaluation.result import (
 )
 from openmoment.evaluation.tables import comparison_table, render, splits_table
 from openmoment.evaluation.text_check import text_verdict
+from openmoment.experiments.kept import keep, read_kept, read_predictions
 from openmoment.types import Annotations, Detections
 
 TIOUS = (0.3, 0.5, 0.7)

@@ -477,7 +477,7 @@ def video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def load(*_: object, **__: object) -> FakeEncoder:
         return FakeEncoder()
 
-    monkeypatch.setattr("openmoment.pipeline.load_encoder", load)
+    monkeypatch.setattr("openmoment.pipeline.answering.load_encoder", load)
     path = tmp_path / "match.mp4"
     path.write_bytes(bytes(range(256)) * 40)
     return path

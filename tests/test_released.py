@@ -9,8 +9,14 @@ import pytest
 from commands import refusal, run
 
 from openmoment.errors import FeatureError, FormatError, UnknownNameError
-from openmoment.features import FLOW_SUFFIX, IMPORTED, join_streams, read_features, write_features
-from openmoment.released import RELEASES, Times, find_times, import_released, read_times
+from openmoment.features.file import (
+    FLOW_SUFFIX,
+    IMPORTED,
+    join_streams,
+    read_features,
+    write_features,
+)
+from openmoment.features.released import RELEASES, Times, find_times, import_released, read_times
 from openmoment.types import Recipe, SnippetGrid, Snippets
 
 THUMOS, TSP = "actionformer-thumos14-i3d", "actionformer-activitynet-tsp"

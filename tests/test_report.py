@@ -21,9 +21,9 @@ from PIL import Image
 from videos import make_video, told_time
 
 from openmoment.errors import FormatError, MissingExtraError, OpenMomentError, VideoError
+from openmoment.figures.plot import plot, save_plot
+from openmoment.figures.timeline import COLOURS, colour_of, curve_of, downsample, length_s, ticks
 from openmoment.report.page import write_report
-from openmoment.report.plot import plot, save_plot
-from openmoment.report.timeline import COLOURS, colour_of, curve_of, downsample, length_s, ticks
 from openmoment.types import Detections, SnippetGrid
 
 NAMES = ("tennis serve", "handshake", "pole vault")

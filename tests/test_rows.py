@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from openmoment import rows
-from openmoment.rows import RowSpool, blocks, map_rows, mean_row, over_blocks
+from openmoment.storage import rows
+from openmoment.storage.rows import RowSpool, blocks, map_rows, mean_row, over_blocks
 
 
 @pytest.fixture(autouse=True)

@@ -21,15 +21,11 @@ from openmoment.blocks.time_axis import TimeAxis
 from openmoment.cli.segmentation import show
 from openmoment.datasets import load_dataset
 from openmoment.datasets.base import Dataset
-from openmoment.datasets.synthetic_steps import STEPS
+from openmoment.datasets.made_up.steps import STEPS
 from openmoment.errors import ConfigError, FeatureError
 from openmoment.evaluation.protocol import Protocol
-from openmoment.experiment import SnippetSource, text_checks
-from openmoment.features import write_features
-from openmoment.methods.background import BACKGROUND as EVERYDAY
-from openmoment.methods.base import Answer
-from openmoment.pipeline import Pipeline
-from openmoment.segmentation_run import (
+from openmoment.experiments.detection import SnippetSource, text_checks
+from openmoment.experiments.segmentation import (
     BACKGROUND,
     apart,
     curves_at,
@@ -39,6 +35,10 @@ from openmoment.segmentation_run import (
     run_segmentation,
     to_logits,
 )
+from openmoment.features.file import write_features
+from openmoment.methods.background import BACKGROUND as EVERYDAY
+from openmoment.methods.base import Answer
+from openmoment.pipeline.answering import Pipeline
 from openmoment.training.data import TrainingData
 from openmoment.types import Annotations, Queries, Recipe, SnippetGrid, Snippets
 
@@ -272,7 +272,9 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
 
 @pytest.fixture
 def few_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openmoment.pipeline.BACKGROUND", EVERYDAY[:2])  # words take their time
+    monkeypatch.setattr(
+        "openmoment.pipeline.answering.BACKGROUND", EVERYDAY[:2]
+    )  # words take their time
 
 
 @pytest.mark.usefixtures("few_words")

@@ -13,18 +13,18 @@ from spaces import DIM, CosineSpace
 from tiny_method import Tiny, TinyConfig, make_tiny, register
 from trained_world import NUM_SNIPPETS, SNIPPET_S, World
 
+from openmoment.checkpoints.card import read_card
 from openmoment.datasets.base import Moment, RetrievalDataset
 from openmoment.errors import ConfigError, FeatureError, TrainingError
 from openmoment.evaluation.retrieval import Retrieved, read_predictions, read_truth
 from openmoment.evaluation.retrieval_files import write_predictions, write_queries
-from openmoment.experiment import SnippetSource
-from openmoment.features import write_features
+from openmoment.experiments.detection import SnippetSource
+from openmoment.experiments.retrieval import nonsense_sentences, run_retrieval, sentence_checks
+from openmoment.features.file import write_features
 from openmoment.methods import METHODS, load_method
 from openmoment.methods.trained import Widths
-from openmoment.pipeline import Pipeline
-from openmoment.retrieval_run import nonsense_sentences, run_retrieval, sentence_checks
-from openmoment.tasks import Task
-from openmoment.training.card import read_card
+from openmoment.pipeline.answering import Pipeline
+from openmoment.pipeline.tasks import Task
 from openmoment.training.config import TrainConfig
 from openmoment.training.data import Steps
 from openmoment.training.loop import train
@@ -329,7 +329,7 @@ def test_files_are_read_as_they_were_written(tmp_path: Path) -> None:
 def root(tmp_path: Path, features: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The videos as Charades-STA, to train on and to test on."""
     encoder = Words()
-    for place in ("openmoment.encoders", "openmoment.pipeline"):
+    for place in ("openmoment.encoders", "openmoment.pipeline.answering"):
         monkeypatch.setattr(f"{place}.load_encoder", lambda *_, **__: encoder)
     lines = "".join(
         f"{video} {start} {end}##{sentence}\n"

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from fakes import FakeEncoder
 
-from openmoment.cache import Cache
 from openmoment.calibration import Fitted, Source
 from openmoment.calibration.fitted import ScoreMap
 from openmoment.export.json import read
+from openmoment.features.cache import Cache
 from openmoment.methods.similarity import Similarity, SimilarityConfig
-from openmoment.pipeline import Pipeline
-from openmoment.server import finding, worker
-from openmoment.server.curves import read_curve
-from openmoment.server.finding import Finder, keep_predictions, worth_a_look
-from openmoment.server.worker import CancelledError, Channel
+from openmoment.pipeline.answering import Pipeline
+from openmoment.server.work import finding, worker
+from openmoment.server.work.curves import read_curve
+from openmoment.server.work.finding import Finder, keep_predictions, worth_a_look
+from openmoment.server.work.worker import CancelledError, Channel
 from openmoment.types import Detections, Origin
 
 

@@ -32,10 +32,10 @@ from schemathesis.specs.openapi.checks import (
 from serving import ADDRESS, one_video, only_id, serving
 
 from openmoment.export import FORMATS
-from openmoment.server.events import MAX_LISTENERS
 from openmoment.server.routes import ROUTERS
-from openmoment.server.service import Service
-from openmoment.server.settings import Settings
+from openmoment.server.service.events import MAX_LISTENERS
+from openmoment.server.service.settings import Settings
+from openmoment.server.service.shared import Service
 
 EXAMPLES = int(os.environ.get("OPENMOMENT_FUZZ", "10"))
 ENDLESS = "/events"
@@ -130,7 +130,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     one_video(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENMOMENT_CACHE", str(tmp_path_factory.mktemp("its_cache")))
-        patch.setattr("openmoment.server.catalogue._list_methods", lambda: None)  # takes seconds
+        patch.setattr(
+            "openmoment.server.service.catalogue._list_methods", lambda: None
+        )  # takes seconds
         with live(folder) as running:
             yield running
 
@@ -182,7 +184,7 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, s
     one_video(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENMOMENT_CACHE", str(tmp_path_factory.mktemp("another_cache")))
-        patch.setattr("openmoment.server.catalogue._list_methods", lambda: None)
+        patch.setattr("openmoment.server.service.catalogue._list_methods", lambda: None)
         with serving(folder, works=False) as client:
             schema = schemathesis.openapi.from_dict(client.get("/api/openapi.json").json())
             schema.app = client.app

@@ -9,11 +9,11 @@ import pytest
 from serving import ask, ended, one_video, only_id, refusal, running, serving
 
 from openmoment.errors import OpenMomentError
-from openmoment.server import jobs as jobs_module
-from openmoment.server import workers as workers_module
 from openmoment.server.app import create_app
-from openmoment.server.jobs import STOPPED, Jobs
-from openmoment.server.reviewing import Reviews
+from openmoment.server.service import jobs as jobs_module
+from openmoment.server.service import workers as workers_module
+from openmoment.server.service.jobs import STOPPED, Jobs
+from openmoment.server.service.reviewing import Reviews
 
 
 @pytest.fixture

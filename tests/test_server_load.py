@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from openmoment.server.service.settings import LOOPBACK
 from openmoment.server.serving import bind
-from openmoment.server.settings import LOOPBACK
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "serving.py"
 

@@ -21,7 +21,7 @@ from videos import make_video
 from openmoment.errors import OpenMomentError
 from openmoment.export import FORMATS
 from openmoment.server.app import create_app
-from openmoment.server.folder import video_id
+from openmoment.server.service.folder import video_id
 
 CSV = b"video,start_s,end_s,query,score\none.mp4,0.5,1,a,0.5\n"
 SECRET = b"the secret that lies outside"

@@ -16,10 +16,10 @@ from starlette.testclient import TestClient
 
 from openmoment.errors import FormatError
 from openmoment.export import FORMATS
-from openmoment.server import reviewing
-from openmoment.server.curves import Curve
 from openmoment.server.routes.files import disposition
-from openmoment.server.settings import Settings
+from openmoment.server.service import reviewing
+from openmoment.server.service.settings import Settings
+from openmoment.server.work.curves import Curve
 
 
 @pytest.fixture

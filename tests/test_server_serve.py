@@ -18,7 +18,7 @@ import pytest
 from commands import refusal
 from serving import one_video
 
-from openmoment.server.folder import video_id
+from openmoment.server.service.folder import video_id
 from openmoment.server.serving import bind, is_loopback
 
 

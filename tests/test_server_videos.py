@@ -14,10 +14,10 @@ from serving import ask, ended, one_video, only_id, refusal, serving
 from videos import SIZE, make_sound, make_video, told_time
 
 from openmoment.errors import OpenMomentError
-from openmoment.server import uploads
-from openmoment.server.names import LONGEST, clean_name
-from openmoment.server.problems import RefusedError
-from openmoment.server.settings import Settings
+from openmoment.server.service import uploads
+from openmoment.server.service.names import LONGEST, clean_name
+from openmoment.server.service.problems import RefusedError
+from openmoment.server.service.settings import Settings
 from openmoment.video import frame_times, read_frames, read_pictures
 from openmoment.video.playable import browser_plays, make_playable
 

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from openmoment.datasets import load_dataset
 from openmoment.datasets.base import prompt_name
-from openmoment.datasets.names import class_names, published_splits
-from openmoment.datasets.splits import Split
-from openmoment.datasets.synthetic import (
+from openmoment.datasets.made_up.files import write_world
+from openmoment.datasets.made_up.world import (
     FOOTAGE,
     Film,
     SyntheticWorld,
@@ -24,13 +23,14 @@ from openmoment.datasets.synthetic import (
     rotation_matrix,
     visibility,
 )
-from openmoment.datasets.synthetic_files import write_world
+from openmoment.datasets.names import class_names, published_splits
+from openmoment.datasets.splits import Split
 from openmoment.encoders import BEST_FIRST, load_encoder
 from openmoment.encoders.base import HasTextTower
-from openmoment.encoders.synthetic import Synthetic
+from openmoment.encoders.embedded.made_up import Synthetic
 from openmoment.errors import FormatError, VideoError
 from openmoment.evaluation.detection import evaluate_detection
-from openmoment.features import FLOW_SUFFIX, read_features
+from openmoment.features.file import FLOW_SUFFIX, read_features
 from openmoment.methods import METHODS, load_method
 from openmoment.methods.background import BACKGROUND
 from openmoment.postprocess import nms, runs
@@ -448,7 +448,9 @@ def test_what_is_written_is_what_the_world_is(folder: Path, words: np.ndarray) -
 def test_a_method_is_evaluated_in_the_made_up_world(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("openmoment.pipeline.BACKGROUND", BACKGROUND[:2])  # words take their time
+    monkeypatch.setattr(
+        "openmoment.pipeline.answering.BACKGROUND", BACKGROUND[:2]
+    )  # words take their time
     args = ("evaluate", "--method", "similarity", "--backbone", "synthetic")
     where = ("--dataset", "synthetic-thumos14", "--root", folder)
     split = ("--setting", "75-25", "--splits", "0", "--json")

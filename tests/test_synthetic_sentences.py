@@ -9,9 +9,8 @@ import pytest
 from commands import run
 
 from openmoment.datasets import load_retrieval
-from openmoment.datasets.synthetic import World
-from openmoment.datasets.synthetic_files import write_world
-from openmoment.datasets.synthetic_sentences import (
+from openmoment.datasets.made_up.files import write_world
+from openmoment.datasets.made_up.sentences import (
     ACTIVITYNET_CAPTIONS,
     CHARADES_STA,
     NEW_PHRASES,
@@ -19,12 +18,13 @@ from openmoment.datasets.synthetic_sentences import (
     SETTINGS,
     SentenceWorld,
 )
+from openmoment.datasets.made_up.world import World
 from openmoment.errors import FormatError
 from openmoment.evaluation.published import published_beside
-from openmoment.experiment import SnippetSource
+from openmoment.experiments.detection import SnippetSource
+from openmoment.experiments.retrieval import run_retrieval, sentence_checks
 from openmoment.methods.background import BACKGROUND
-from openmoment.pipeline import load_pipeline
-from openmoment.retrieval_run import run_retrieval, sentence_checks
+from openmoment.pipeline.answering import load_pipeline
 from openmoment.types import Recipe
 
 NAMES, WIDTH = PHRASES[:12], 64
@@ -152,7 +152,9 @@ def test_files_are_those_of_a_marked_dataset(folder: Path, tmp_path: Path) -> No
 
 
 def test_similarity_finds_some_of_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openmoment.pipeline.BACKGROUND", BACKGROUND[:2])  # words take their time
+    monkeypatch.setattr(
+        "openmoment.pipeline.answering.BACKGROUND", BACKGROUND[:2]
+    )  # words take their time
     data = load_retrieval("synthetic-charades-sta", folder)
     source = SnippetSource(load_pipeline("synthetic"), folder / "features")
     own = run_retrieval(data, source)

@@ -10,11 +10,11 @@ from commands import run
 from openmoment.datasets import load_dataset
 from openmoment.datasets.coin import COIN as REAL
 from openmoment.datasets.coin import parse_coin
-from openmoment.datasets.synthetic import Film, World, list_videos
-from openmoment.datasets.synthetic_files import write_world
-from openmoment.datasets.synthetic_steps import COIN, STEPS, TASKS, StepWorld
+from openmoment.datasets.made_up.files import write_world
+from openmoment.datasets.made_up.steps import COIN, STEPS, TASKS, StepWorld
+from openmoment.datasets.made_up.world import Film, World, list_videos
 from openmoment.errors import FormatError
-from openmoment.features import read_features
+from openmoment.features.file import read_features
 from openmoment.types import Recipe
 
 WIDTH = 64

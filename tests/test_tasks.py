@@ -15,9 +15,9 @@ import openmoment
 from openmoment.errors import ConfigError
 from openmoment.methods import load_method
 from openmoment.methods.base import Answer
-from openmoment.pipeline import Pipeline
+from openmoment.pipeline.answering import Pipeline
+from openmoment.pipeline.tasks import TOP, best_of_each, label_by_curves, segment
 from openmoment.postprocess import cover
-from openmoment.tasks import TOP, best_of_each, label_by_curves, segment
 from openmoment.types import Detections, SnippetGrid
 
 NAMES = ("a", "b", "c")
@@ -206,7 +206,7 @@ def test_the_training_free_method_answers_every_task(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = FakeEncoder()
-    monkeypatch.setattr("openmoment.pipeline.load_encoder", lambda name, **_: encoder)
+    monkeypatch.setattr("openmoment.pipeline.answering.load_encoder", lambda name, **_: encoder)
     video, names = video_of(tmp_path, 30), ["a dog", "a cat", "a cow"]
     sparse = openmoment.find(video, names, settings={"min_presence": 0.99})
     assert len(sparse) == 0

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from openmoment.encoders.torchvision_ops import declare_missing
+from openmoment.encoders.weights.torchvision_ops import declare_missing
 
 declare_missing()
 torch = pytest.importorskip("torch")
@@ -23,7 +23,7 @@ from openmoment.blocks import text_reader  # noqa: E402
 from openmoment.blocks.text_reader import TextReader  # noqa: E402
 from openmoment.config import from_table  # noqa: E402
 from openmoment.encoders import load_encoder  # noqa: E402
-from openmoment.encoders.t5 import REPOS, find_t5, load_t5  # noqa: E402
+from openmoment.encoders.towers.t5 import REPOS, find_t5, load_t5  # noqa: E402
 from openmoment.errors import ConfigError, MissingWeightsError  # noqa: E402
 from openmoment.methods.trained import Widths  # noqa: E402
 from openmoment.methods.unloc import UnLoc, UnLocConfig  # noqa: E402
@@ -162,7 +162,7 @@ def test_t5_is_found_in_the_hub_cache_or_asked_for(
 def test_unloc_reads_the_prompts_that_it_is_asked_with(
     t5_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("openmoment.encoders.t5.find_t5", lambda name: t5_folder)
+    monkeypatch.setattr("openmoment.encoders.towers.t5.find_t5", lambda name: t5_folder)
     settings = {"text_tower": "t5-small", "text_tokens": "all", "tied_entry": False}
     settings |= {"length": 32, "prompts": "first", "tune_text": True} | SETTINGS["unloc"]
     method = UnLoc(from_table(UnLocConfig, settings, where="test"), CosineSpace(), Widths(DIM, DIM))

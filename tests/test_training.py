@@ -24,6 +24,8 @@ from trained_world import WORDS, World
 
 from openmoment.blocks.batch import Batch
 from openmoment.blocks.time_axis import resample
+from openmoment.checkpoints.card import check_backbone, read_card
+from openmoment.checkpoints.weights import STATE, load_checkpoint
 from openmoment.config import from_table
 from openmoment.errors import (
     ConfigError,
@@ -33,8 +35,6 @@ from openmoment.errors import (
     RecipeError,
     TrainingError,
 )
-from openmoment.training.card import check_backbone, read_card
-from openmoment.training.checkpoint import STATE, load_checkpoint
 from openmoment.training.config import TrainConfig, divide_settings
 from openmoment.training.data import Steps, ahead
 from openmoment.training.processes import start_processes

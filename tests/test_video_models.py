@@ -17,16 +17,17 @@ from numpy import ndarray as Array
 from safetensors.torch import save_file
 from videos import make_video, told_time
 
-from openmoment.encoders import FEATURE_ENCODERS, load_encoder, load_feature_encoder, video_models
+from openmoment.encoders import FEATURE_ENCODERS, load_encoder, load_feature_encoder
 from openmoment.encoders.base import Encoder, SeesClips, VideoEncoder
-from openmoment.encoders.clips import Clip, clips
-from openmoment.encoders.flow import FlowEncoder
-from openmoment.encoders.torchvision_ops import declare_missing
-from openmoment.encoders.torchvision_weights import TorchvisionWeights, downloads
-from openmoment.encoders.video_models import S3D, MViTV2S, R2Plus1D18, Swin3DT, VideoModel
+from openmoment.encoders.motion import video_models
+from openmoment.encoders.motion.clips import Clip, clips
+from openmoment.encoders.motion.flow import FlowEncoder
+from openmoment.encoders.motion.video_models import S3D, MViTV2S, R2Plus1D18, Swin3DT, VideoModel
+from openmoment.encoders.weights.torchvision_ops import declare_missing
+from openmoment.encoders.weights.torchvision_weights import TorchvisionWeights, downloads
 from openmoment.errors import ConfigError, MissingExtraError, MissingWeightsError, UnknownNameError
-from openmoment.extraction import extract
-from openmoment.features import find_features, read_features
+from openmoment.features.file import find_features, read_features
+from openmoment.pipeline.extraction import extract
 from openmoment.video import Frame, read_frames
 
 MODELS = (R2Plus1D18, S3D, MViTV2S, Swin3DT)

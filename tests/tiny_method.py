@@ -19,10 +19,10 @@ from trained_world import WORDS, World
 from openmoment.blocks.batch import Batch
 from openmoment.blocks.losses import bce, class_cross_entropy
 from openmoment.blocks.mask_decoder import Candidates, decode
+from openmoment.checkpoints.card import TrainingCard
 from openmoment.config import from_table, parse_assignments
 from openmoment.methods import METHODS
 from openmoment.methods.trained import MaskedConfig, ParameterGroup, Trained, Widths
-from openmoment.training.card import TrainingCard
 from openmoment.training.config import TrainConfig, divide_settings
 from openmoment.training.data import TrainingData
 from openmoment.training.loop import train

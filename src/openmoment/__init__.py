@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from openmoment.errors import OpenMomentError
 from openmoment.types import Annotations, Detections, Queries, SnippetGrid, Snippets
+from openmoment.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from openmoment.pipeline import Pipeline, find, load_pipeline
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Annotations",

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
 from openmoment.errors import FeatureError, QueryError
-from openmoment.rows import blocks
+from openmoment.storage.rows import blocks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,7 +124,7 @@ class Pairs(NamedTuple):
 class Snippets:
     """One video's features on its time grid, before the encoder's visual projection.
 
-    The array may be mapped from a file; `openmoment.rows` reads it in blocks.
+    The array may be mapped from a file; `openmoment.storage.rows` reads it in blocks.
     Raises `FeatureError` when they are not finite, or do not match the grid.
     """
 
@@ -208,7 +208,7 @@ class Origin:
 
     @property
     def task(self) -> str:
-        """What was asked (openmoment.tasks): "tal", "mr" or "as"."""
+        """What was asked (openmoment.pipeline.tasks): "tal", "mr" or "as"."""
         return str(self.settings.get("task", "tal"))
 
 
@@ -375,7 +375,7 @@ class Detections:
         """A figure with one lane per query and its score curve. Needs matplotlib."""
         from importlib import import_module
 
-        return import_module("openmoment.report.plot").plot(self)
+        return import_module("openmoment.figures.plot").plot(self)
 
 
 @dataclass(frozen=True)

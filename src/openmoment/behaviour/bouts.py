@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
-from openmoment.intervals import merged
+from openmoment.questions.intervals import merged
 from openmoment.types import Detections
 
 

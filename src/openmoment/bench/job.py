@@ -12,8 +12,8 @@ from openmoment.bench.suite import DatasetPart, MethodPart, Suite
 from openmoment.datasets.splits import NUM_SPLITS
 from openmoment.errors import ConfigError, FormatError
 from openmoment.evaluation.protocol import ALL_CLASSES, OWN_CLASSES
-from openmoment.files import write_text
-from openmoment.reading import read_json
+from openmoment.storage.atomic import write_text
+from openmoment.storage.reading import read_json
 
 RUNS, JOB = "runs", "job.json"
 _MAY_CHANGE = (

@@ -14,18 +14,18 @@ from openmoment.bench.apart import News, make_apart
 from openmoment.bench.job import Job
 from openmoment.bench.places import expand
 from openmoment.bench.suite import ComposeFrom, DatasetPart, Synthesize
-from openmoment.cache import Cache
 from openmoment.datasets.collect import collect
 from openmoment.datasets.compose import Composition, compose, read_clips
-from openmoment.datasets.synthetic_files import FEATURES
+from openmoment.datasets.made_up.files import FEATURES
 from openmoment.encoders import load_encoder
 from openmoment.errors import ConfigError, OpenMomentError
-from openmoment.extraction import extract
-from openmoment.files import write_text
-from openmoment.leases import lease
-from openmoment.listing import find_videos
-from openmoment.reading import read_json
-from openmoment.synthesis import make_world
+from openmoment.experiments.synthesis import make_world
+from openmoment.features.cache import Cache
+from openmoment.pipeline.extraction import extract
+from openmoment.storage.atomic import write_text
+from openmoment.storage.leases import lease
+from openmoment.storage.listing import find_videos
+from openmoment.storage.reading import read_json
 
 MADE = "made.json"
 _WAIT_S = 2.0

@@ -8,7 +8,7 @@ from pathlib import Path
 from openmoment.bench.job import Job
 from openmoment.bench.suite import DatasetPart, MethodPart
 from openmoment.datasets import DATASETS
-from openmoment.datasets.synthetic_files import FEATURES, PRIORS
+from openmoment.datasets.made_up.files import FEATURES, PRIORS
 from openmoment.errors import ConfigError
 
 VIDEOS = "videos"

@@ -9,8 +9,8 @@ from typing import Any
 
 from openmoment.bench.job import RUNS, Job, planned_folders, to_job
 from openmoment.errors import FormatError
-from openmoment.files import write_text
-from openmoment.reading import get, read_json
+from openmoment.storage.atomic import write_text
+from openmoment.storage.reading import get, read_json
 
 SCHEMA = "openmoment-bench/1"
 RECORD, ERROR, LOG = "run.json", "error.json", "log.txt"

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from openmoment import __version__
 from openmoment.bench.record import Record, digest
 from openmoment.bench.tables import HOW, VERDICT, Section, Table, sections
 from openmoment.evaluation.tables import render
-from openmoment.files import write_text
 from openmoment.report.document import document
+from openmoment.storage.atomic import write_text
+from openmoment.version import __version__
 
 _STYLE = """
 table { margin: 0.5rem 0 0; width: auto; font-size: 0.8125rem; }

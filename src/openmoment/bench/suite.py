@@ -17,7 +17,7 @@ from openmoment.datasets.splits import NUM_SPLITS
 from openmoment.errors import ConfigError, FormatError, UnknownNameError
 from openmoment.evaluation.protocol import ALL_CLASSES
 from openmoment.methods import METHODS, presets
-from openmoment.reading import read_text
+from openmoment.storage.reading import read_text
 
 P = TypeVar("P")
 

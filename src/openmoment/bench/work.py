@@ -10,25 +10,25 @@ from torch import nn
 from openmoment.bench.job import Job
 from openmoment.bench.measure import Stopwatch, processor_name
 from openmoment.bench.record import Cost, Record
-from openmoment.cache import Cache
+from openmoment.checkpoints.card import TrainingCard, read_card
 from openmoment.datasets import DATASETS, load_either
 from openmoment.datasets.base import Dataset, RetrievalDataset
 from openmoment.encoders import load_encoder
 from openmoment.errors import ConfigError
 from openmoment.evaluation.diagnosis import ERRORS, KINDS, diagnose
-from openmoment.evaluation.kept import keep
 from openmoment.evaluation.protocol import Protocol
 from openmoment.evaluation.result import Card
-from openmoment.experiment import SnippetSource, run, text_checks
-from openmoment.files import write_text
+from openmoment.experiments.detection import SnippetSource, run, text_checks
+from openmoment.experiments.kept import keep
+from openmoment.experiments.retrieval import keep_retrieval, run_retrieval, sentence_checks
+from openmoment.experiments.segmentation import apart, run_segmentation
+from openmoment.features.cache import Cache
 from openmoment.methods import METHODS, preset_settings
 from openmoment.methods.base import Learns
-from openmoment.pipeline import Pipeline, load_pipeline
+from openmoment.pipeline.answering import Pipeline, load_pipeline
 from openmoment.priors import read_priors
 from openmoment.report.diagnosis import write_diagnosis
-from openmoment.retrieval_run import keep_retrieval, run_retrieval, sentence_checks
-from openmoment.segmentation_run import apart, run_segmentation
-from openmoment.training.card import TrainingCard, read_card
+from openmoment.storage.atomic import write_text
 from openmoment.training.processes import start_processes
 from openmoment.training.run import class_splits, find_preset, is_done, make_plan, train_split
 

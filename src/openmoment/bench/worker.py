@@ -13,7 +13,7 @@ from threading import Thread
 from openmoment.bench.job import read_job
 from openmoment.bench.record import is_finished, write_failure, write_record
 from openmoment.errors import OpenMomentError
-from openmoment.leases import lease
+from openmoment.storage.leases import lease
 
 LEASE = "run.lease"
 DONE, FAULT, FAILED, TAKEN = 0, 1, 2, 3

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from openmoment.encoders.base import HasImageTower
-from openmoment.encoders.image_tower import ImageTower
-from openmoment.encoders.text_tower import Shared, TextTower
+from openmoment.encoders.towers.image_tower import ImageTower
+from openmoment.encoders.towers.text_tower import Shared, TextTower
 from openmoment.errors import ConfigError
 
 M = TypeVar("M", bound=nn.Module)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from openmoment.blocks.borrowed import ReadsTexts
 from openmoment.encoders.base import HasTextTower
-from openmoment.encoders.text_tower import Shared, TextTower
+from openmoment.encoders.towers.text_tower import Shared, TextTower
 from openmoment.errors import ConfigError
 
 ClassPosition = Literal["middle", "end"]

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from openmoment.blocks.borrowed import ReadsTexts
 from openmoment.encoders.base import HasTextTower
-from openmoment.encoders.text_tower import Shared, TextTower
+from openmoment.encoders.towers.text_tower import Shared, TextTower
 from openmoment.errors import ConfigError
 
 Tokens = Literal["one", "all"]
@@ -162,7 +162,7 @@ class _Memory:
 
 def _find_tower(space: Any, name: str) -> TextTower:
     if name != CLIP:
-        from openmoment.encoders.t5 import find_t5, load_t5
+        from openmoment.encoders.towers.t5 import find_t5, load_t5
 
         return load_t5(find_t5(name))
     if not isinstance(space, HasTextTower):

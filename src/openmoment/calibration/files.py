@@ -8,9 +8,9 @@ from openmoment.calibration.estimate import Estimate
 from openmoment.calibration.fitted import Fitted, ScoreMap, Source
 from openmoment.errors import FormatError
 from openmoment.export.base import check_score
-from openmoment.files import write_text
-from openmoment.reading import get, get_number, read_json
 from openmoment.reviews.files import read_made_by
+from openmoment.storage.atomic import write_text
+from openmoment.storage.reading import get, get_number, read_json
 
 SCHEMA = "openmoment-calibration/1"
 

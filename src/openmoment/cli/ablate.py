@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from openmoment.cli.console import (
+from openmoment.cli.text.console import (
     EVERY_SPLIT,
     AllowMissing,
     Backbone,
@@ -74,8 +74,6 @@ def ablate_verb(
 
     Tables of a method may share --out: rows that are trained alike are trained once.
     """
-    from openmoment.ablation import Ablation, ablation_rows, published_row
-    from openmoment.cache import Cache
     from openmoment.config import parse_assignments
     from openmoment.datasets import load_dataset
     from openmoment.encoders import load_encoder
@@ -83,6 +81,8 @@ def ablate_verb(
     from openmoment.evaluation.protocol import ALL_CLASSES, Protocol
     from openmoment.evaluation.result import AVERAGE
     from openmoment.evaluation.tables import percent, printed_metrics, render
+    from openmoment.experiments.ablation import Ablation, ablation_rows, published_row
+    from openmoment.features.cache import Cache
     from openmoment.training.processes import start_processes
     from openmoment.training.run import make_plan
 

@@ -7,8 +7,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from openmoment.cli.console import Json, PlotPath, ReportPath, print_json, verb
-from openmoment.cli.moments import Duration, InFormat, length_of, read_all, say_lengths
+from openmoment.cli.options.moments import Duration, InFormat, length_of, read_all, say_lengths
+from openmoment.cli.text.console import Json, PlotPath, ReportPath, print_json, verb
 from openmoment.types import Detections
 
 
@@ -38,7 +38,7 @@ def ask_verb(
     openmoment ask found.json '"run-up" then "jump" within 10 s'
     """
     from openmoment.cli.find import Answers, Outputs, to_dict, write_outputs
-    from openmoment.cli.found_text import show
+    from openmoment.cli.text.found import show
     from openmoment.questions import parse, with_answers
 
     questions = [parse(text) for text in question]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from openmoment.cli.bench_told import cards_verb, ledger_verb, report_verb
-from openmoment.cli.console import INPUT_FAULT, AllowMissing, counted, progress_bar, say, verb
+from openmoment.cli.text.bench import cards_verb, ledger_verb, report_verb
+from openmoment.cli.text.console import INPUT_FAULT, AllowMissing, counted, progress_bar, say, verb
 
 if TYPE_CHECKING:
     from openmoment.bench.job import Job

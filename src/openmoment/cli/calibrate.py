@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmoment.cli.console import Json, counted, print_json, say, verb
+from openmoment.cli.text.console import Json, counted, print_json, say, verb
 
 if TYPE_CHECKING:
     from openmoment.calibration import Estimate, Fitted, Gathered

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmoment.cli.batch import Hear, conclude, follow
-from openmoment.cli.console import Device, Json, Overwrite, Precision, verb
+from openmoment.cli.text.batch import Hear, conclude, follow
+from openmoment.cli.text.console import Device, Json, Overwrite, Precision, verb
 
 if TYPE_CHECKING:
-    from openmoment.extraction import Extracted
+    from openmoment.pipeline.extraction import Extracted
 
 
 @verb
@@ -37,10 +37,10 @@ def caption_verb(
     Run it again to go on where it stopped; start it in several terminals, or on several machines
     that share the folder, to go faster. What was captioned before comes from the cache.
     """
-    from openmoment.cache import Cache
-    from openmoment.encoders.captioning import load_captioner
-    from openmoment.extraction import caption
-    from openmoment.listing import find_videos
+    from openmoment.encoders.captioners.captioning import load_captioner
+    from openmoment.features.cache import Cache
+    from openmoment.pipeline.extraction import caption
+    from openmoment.storage.listing import find_videos
 
     videos = [folder] if folder.is_file() else find_videos(folder)
     chosen = load_captioner(captioner, device=device, precision=precision)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmoment.cli.console import Json, print_json, verb
 from openmoment.cli.evaluate import Form, FormOption
+from openmoment.cli.text.console import Json, print_json, verb
 from openmoment.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def compare_verb(
 
     Refuses results that were not made by one protocol, and says which field differs.
     """
-    from openmoment.cli.result_text import describe
+    from openmoment.cli.text.results import describe
     from openmoment.evaluation.compare import require_alike
     from openmoment.evaluation.published import published_beside
     from openmoment.evaluation.result import read_result
@@ -71,7 +71,7 @@ def compare_verb(
 
 def _difference(path: Path, first: Path, found: "dict[str, Result]", over: Over) -> "Difference":
     from openmoment.evaluation.compare import over_splits, over_videos
-    from openmoment.evaluation.kept import read_kept
+    from openmoment.experiments.kept import read_kept
 
     a, b = found[str(path)], found[str(first)]
     names, folders = [split.name for split in a.splits], (path, first)
@@ -84,7 +84,7 @@ def _difference(path: Path, first: Path, found: "dict[str, Result]", over: Over)
 def _resamples_splits(names: Sequence[str], folders: Sequence[Path]) -> bool:
     """Whether there are enough splits, or no more than their numbers."""
     from openmoment.evaluation.compare import FEWEST_SPLITS
-    from openmoment.evaluation.kept import is_kept
+    from openmoment.experiments.kept import is_kept
 
     if len(names) >= FEWEST_SPLITS:
         return True

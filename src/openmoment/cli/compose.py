@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from openmoment.cli.console import list_names, progress_bar, say, verb
+from openmoment.cli.text.console import list_names, progress_bar, say, verb
 
 
 @verb

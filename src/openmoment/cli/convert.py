@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from openmoment.cli.clips import cut_clips
-from openmoment.cli.console import counted, say, verb
-from openmoment.cli.moments import read_moments
+from openmoment.cli.options.clips import cut_clips
+from openmoment.cli.options.moments import read_moments
+from openmoment.cli.text.console import counted, say, verb
 from openmoment.errors import ConfigError, FormatError, VideoError
 from openmoment.types import Detections
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openmoment.cli.compose import compose_verb
-from openmoment.cli.console import INPUT_FAULT, Json, Root, print_json, say, verb
 from openmoment.cli.synthesize import synthesize_verb
+from openmoment.cli.text.console import INPUT_FAULT, Json, Root, print_json, say, verb
 
 if TYPE_CHECKING:
     from openmoment.datasets.lint import Report
@@ -129,8 +129,8 @@ def queries_verb(
 
 def _files(videos: Path | None, features: Path | None) -> set[str] | None:
     """The ids of the files at hand, when the user said where they are."""
-    from openmoment.features import find_features
-    from openmoment.listing import find_videos
+    from openmoment.features.file import find_features
+    from openmoment.storage.listing import find_videos
 
     if videos is None and features is None:
         return None

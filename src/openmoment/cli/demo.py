@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from openmoment.cli.console import print_json, progress_bar, say, verb
-from openmoment.cli.found_text import show
+from openmoment.cli.text.console import print_json, progress_bar, say, verb
+from openmoment.cli.text.found import show
 from openmoment.encoders import describe_backbone
 
 
@@ -22,10 +22,10 @@ def demo_verb(
     A check that everything works on this machine. It says nothing about accuracy: photographs of
     things are what the default backbone knows best.
     """
-    from openmoment.cache import Cache
-    from openmoment.demo import QUERIES, make_demo_video
-    from openmoment.pipeline import load_pipeline
+    from openmoment.features.cache import Cache
+    from openmoment.pipeline.answering import load_pipeline
     from openmoment.report.page import write_report
+    from openmoment.video.demo import QUERIES, make_demo_video
 
     folder = out or Cache().root / "demo"
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 import typer
 
-from openmoment import __version__
-from openmoment.cli.console import INPUT_FAULT, Json, print_json, verb
 from openmoment.cli.models import list_backbones, list_video_models
+from openmoment.cli.text.console import INPUT_FAULT, Json, print_json, verb
+from openmoment.version import __version__
 
 PACKAGES = ("av", "jaxtyping", "numpy", "safetensors", "tokenizers", "torch", "typer")
 EXTRAS = {
@@ -45,7 +45,7 @@ def doctor_verb(as_json: Json = False) -> None:
 
 def examine() -> dict[str, Any]:
     """What is here, as plain values."""
-    from openmoment.cache import Cache
+    from openmoment.features.cache import Cache
 
     cache = Cache()
     return {

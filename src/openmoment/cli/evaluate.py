@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmoment.cli.console import (
+from openmoment.cli.options.reviewed import holds_reviews, load_reviews
+from openmoment.cli.options.trained import checkpoints_of
+from openmoment.cli.retrieval import (
+    Sentences,
+    evaluate_retrieval,
+    is_retrieval,
+    refuse_options,
+    score_retrieval,
+)
+from openmoment.cli.segmentation import evaluate_segmentation, is_segmentation, refuse_moments
+from openmoment.cli.text.console import (
     EVERY_SPLIT,
     Backbone,
     CheckpointPath,
@@ -27,24 +37,14 @@ from openmoment.cli.console import (
     say,
     verb,
 )
-from openmoment.cli.retrieval import (
-    Sentences,
-    evaluate_retrieval,
-    is_retrieval,
-    refuse_options,
-    score_retrieval,
-)
-from openmoment.cli.reviewed import holds_reviews, load_reviews
-from openmoment.cli.segmentation import evaluate_segmentation, is_segmentation, refuse_moments
-from openmoment.cli.trained import checkpoints_of
 from openmoment.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
     from openmoment.datasets.base import Dataset
     from openmoment.evaluation.protocol import Protocol, Run
     from openmoment.evaluation.result import Result
-    from openmoment.experiment import Checkpoints, SnippetSource
-    from openmoment.pipeline import Pipeline
+    from openmoment.experiments.detection import Checkpoints, SnippetSource
+    from openmoment.pipeline.answering import Pipeline
     from openmoment.priors import Priors
 
 
@@ -193,11 +193,11 @@ def evaluate_verb(
 
     Datasets of moment retrieval are asked for every sentence: --dataset charades-sta …
     """
-    from openmoment.cli.result_text import Report
-    from openmoment.evaluation.kept import keep
+    from openmoment.cli.text.results import Report
     from openmoment.evaluation.protocol import ALL_CLASSES, Protocol
-    from openmoment.experiment import SnippetSource
-    from openmoment.proposals import read_proposals
+    from openmoment.experiments.detection import SnippetSource
+    from openmoment.experiments.kept import keep
+    from openmoment.experiments.proposals import read_proposals
     from openmoment.report.diagnosis import write_diagnosis
 
     _refuse_nothing_to_score(predictions, method, checkpoint)
@@ -342,8 +342,8 @@ def _has_classes_of(name: str, gt: Path) -> bool:
 def _score_predictions(
     path: Path, protocol: "Protocol", external_scores: str, only_predicted: bool
 ) -> "Run":
-    from openmoment.evaluation.kept import read_predictions, split_file
     from openmoment.evaluation.protocol import ALL_CLASSES, score_files
+    from openmoment.experiments.kept import read_predictions, split_file
 
     if path.is_dir():
         files = {str(i): split_file(path, i) for i in protocol.splits}
@@ -398,9 +398,9 @@ class Asked:
 
     def load(self, checkpoint: Path | None = None) -> "Pipeline":
         """Ranking all that it proposes; of the checkpoint, where the method is trained."""
+        from openmoment.checkpoints.card import read_card
         from openmoment.methods import METHODS
-        from openmoment.pipeline import load_pipeline
-        from openmoment.training.card import read_card
+        from openmoment.pipeline.answering import load_pipeline
 
         method = read_card(checkpoint).method if checkpoint else self.method
         assert method
@@ -429,7 +429,7 @@ def _run(
     trained: "Checkpoints | None",
     allow_missing: bool,
 ) -> "Run":
-    from openmoment.experiment import run
+    from openmoment.experiments.detection import run
 
     with progress_bar(source.pipeline.method_name) as advance:
         return run(
@@ -445,7 +445,7 @@ def _run(
 def _check_text(
     protocol: "Protocol", source: "SnippetSource", trained: "Checkpoints | None", result: "Result"
 ) -> dict[str, "Result"]:
-    from openmoment.experiment import run, text_checks
+    from openmoment.experiments.detection import run, text_checks
 
     found = {}
     for name, rename in text_checks().items():

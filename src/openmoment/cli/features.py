@@ -8,14 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmoment.cli.batch import Hear, conclude, follow
 from openmoment.cli.captions import caption_verb
-from openmoment.cli.console import Backbone, Device, Json, Overwrite, Precision, print_json, verb
 from openmoment.cli.streams import import_released_verb, join_verb
+from openmoment.cli.text.batch import Hear, conclude, follow
+from openmoment.cli.text.console import (
+    Backbone,
+    Device,
+    Json,
+    Overwrite,
+    Precision,
+    print_json,
+    verb,
+)
 
 if TYPE_CHECKING:
-    from openmoment.extraction import Extracted
-    from openmoment.features import Stride
+    from openmoment.features.file import Stride
+    from openmoment.pipeline.extraction import Extracted
 
 
 class LayoutChoice(StrEnum):
@@ -66,13 +74,13 @@ def extract_verb(
     where it stopped; start it in several terminals, or on several machines that share the folder,
     to go faster.
     """
-    from openmoment.cache import Cache
     from openmoment.encoders import load_feature_encoder
-    from openmoment.encoders.flow import FULL_COLOUR_SPEED, FlowEncoder
-    from openmoment.encoders.flow_algorithms import load_flow
+    from openmoment.encoders.motion.flow import FULL_COLOUR_SPEED, FlowEncoder
+    from openmoment.encoders.motion.flow_algorithms import load_flow
     from openmoment.errors import ConfigError
-    from openmoment.extraction import extract
-    from openmoment.listing import find_videos
+    from openmoment.features.cache import Cache
+    from openmoment.pipeline.extraction import extract
+    from openmoment.storage.listing import find_videos
 
     if full_colour_speed is not None and flow is None:
         raise ConfigError("--full-colour-speed is of optical flow. Give --flow too.")
@@ -134,7 +142,7 @@ def import_verb(
     Say how they lie in time: --fps, or --stride and --video-fps; with neither, the snippets share
     the duration of the video equally.
     """
-    from openmoment.features import import_features, write_features
+    from openmoment.features.file import import_features, write_features
 
     snippets = import_features(
         file,
@@ -161,7 +169,7 @@ def show_verb(
 
 
 def _print_header(path: Path, as_json: bool) -> None:
-    from openmoment.features import read_features, read_header
+    from openmoment.features.file import read_features, read_header
     from openmoment.types import clock
 
     header, snippets = read_header(path), read_features(path)
@@ -199,7 +207,7 @@ def _parse_stride(
     stride: int | None, video_fps: float | None, window: int | None
 ) -> "Stride | None":
     from openmoment.errors import ConfigError
-    from openmoment.features import Stride
+    from openmoment.features.file import Stride
 
     if stride is not None and video_fps is not None:
         return Stride(stride, video_fps, window)

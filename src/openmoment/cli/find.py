@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from openmoment.cli.clips import cut_clips
-from openmoment.cli.console import (
+from openmoment.cli.options.clips import cut_clips
+from openmoment.cli.text.console import (
     INPUT_FAULT,
     Backbone,
     CalibrationPath,
@@ -31,15 +31,15 @@ from openmoment.cli.console import (
     say,
     verb,
 )
-from openmoment.cli.found_text import show
+from openmoment.cli.text.found import show
 from openmoment.encoders import describe_backbone
 from openmoment.errors import ConfigError, FormatError, OpenMomentError, QueryError
-from openmoment.tasks import TOP, Task
+from openmoment.pipeline.tasks import TOP, Task
 from openmoment.types import Detections
 
 if TYPE_CHECKING:
     from openmoment.encoders.base import Progress
-    from openmoment.pipeline import Pipeline
+    from openmoment.pipeline.answering import Pipeline
     from openmoment.priors import Example
     from openmoment.questions import Question
     from openmoment.types import Queries, Snippets
@@ -192,7 +192,7 @@ def find_verb(
     """
     from openmoment.calibration import read_calibration
     from openmoment.methods import DEFAULT, Explains
-    from openmoment.pipeline import load_pipeline, tidy_names
+    from openmoment.pipeline.answering import load_pipeline, tidy_names
     from openmoment.questions import names_of
 
     outputs = Outputs(out, format, report, plot, clips, exact, save_predictions, explain)
@@ -256,7 +256,7 @@ def list_videos(video: Path) -> list[Path]:
     """The video itself, or those below a folder."""
     if not video.is_dir() or video.suffix:
         return [video]  # a folder named like a file is refused by the reader, by name
-    from openmoment.listing import find_videos
+    from openmoment.storage.listing import find_videos
 
     return find_videos(video)
 
@@ -294,7 +294,7 @@ class Asking:
         snippets = self.pipeline.snippets(path, progress=progress)
         if self.captions is None:
             return snippets
-        from openmoment.captions import captions_for
+        from openmoment.features.captions import captions_for
 
         captions = captions_for(path.stem, self.captions)
         if captions is None:
@@ -366,7 +366,7 @@ def write_outputs(answers: Answers, outputs: Outputs) -> None:
         write_report(answers.found, outputs.report, failed=answers.failed)
         say(f"Wrote {outputs.report}: open it in a browser.")
     if outputs.plot:
-        from openmoment.report.plot import save_plot
+        from openmoment.figures.plot import save_plot
 
         (found,) = answers.found.values()
         save_plot(found, outputs.plot)

@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from openmoment import __version__
 from openmoment.cli import (
     ablate,
     ask,
@@ -26,6 +25,7 @@ from openmoment.cli import (
     stats,
     train,
 )
+from openmoment.version import __version__
 
 app = typer.Typer(
     name="openmoment",

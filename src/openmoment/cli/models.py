@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmoment.cli.console import Json, print_json, say, verb
+from openmoment.cli.text.console import Json, print_json, say, verb
 from openmoment.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ def models_verb(
 def pull_weights(name: str) -> None:
     """Download the weights of a preset or of an open_clip tag, and say where they are."""
     from openmoment.encoders import ENCODERS, FEATURE_ENCODERS, split_path
-    from openmoment.encoders.hub import pull
-    from openmoment.encoders.open_clip import OpenClip
-    from openmoment.encoders.open_clip_names import parse_spec, repo_of
+    from openmoment.encoders.two_tower.open_clip import OpenClip
+    from openmoment.encoders.two_tower.open_clip_names import parse_spec, repo_of
+    from openmoment.encoders.weights.hub import pull
 
     if split_path(name)[0] in FEATURE_ENCODERS:
         raise ConfigError(f"The weights of {name} are torchvision's, and it downloads them.")

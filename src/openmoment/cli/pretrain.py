@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from openmoment.cli.console import Backbone, Preset, list_names, progress_bar, say, verb
+from openmoment.cli.text.console import Backbone, Preset, list_names, progress_bar, say, verb
 from openmoment.cli.train import (
     CheckpointOut,
     Resume,
@@ -49,10 +49,10 @@ def pretrain_verb(
 
     Videos are encoded once, into the cache; with tune_image=true they are decoded in each epoch.
     """
-    from openmoment.cache import Cache
     from openmoment.config import parse_assignments
     from openmoment.encoders import load_encoder
     from openmoment.extras import require
+    from openmoment.features.cache import Cache
     from openmoment.training.pretrain import is_done, plan_clips, pretrain
     from openmoment.training.processes import start_processes
     from openmoment.training.run import prepare_folder

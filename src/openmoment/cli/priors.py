@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmoment.cli.console import (
+from openmoment.cli.text.console import (
     INPUT_FAULT,
     Device,
     Json,
@@ -68,9 +68,9 @@ def make_verb(
 
     openmoment priors make --names labels.txt --out priors/ --texts openai:gpt-5-mini
     """
-    from openmoment.cache import Cache
     from openmoment.cli.find import read_queries
-    from openmoment.pipeline import tidy_names
+    from openmoment.features.cache import Cache
+    from openmoment.pipeline.answering import tidy_names
     from openmoment.priors.make import Maker
     from openmoment.priors.providers import Access, load_image_provider, load_text_provider
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from openmoment.cli.console import print_json, progress_bar, say
+from openmoment.cli.text.console import print_json, progress_bar, say
 from openmoment.errors import ConfigError
 
 if TYPE_CHECKING:
     from openmoment.datasets.base import RetrievalDataset
     from openmoment.evaluation.published import Published
     from openmoment.evaluation.tables import TableFormat
-    from openmoment.experiment import SnippetSource
-    from openmoment.retrieval_run import RetrievalRun
+    from openmoment.experiments.detection import SnippetSource
+    from openmoment.experiments.retrieval import RetrievalRun
 
 _DECISIVE = "R@1,IoU=0.5"
 
@@ -100,7 +100,7 @@ def score_retrieval(
 def _highlights(predictions: Path, gt: Path) -> dict[str, float]:
     """Highlight detection, where both files hold saliency scores."""
     from openmoment.evaluation.retrieval import highlights, read_ratings, read_saliency
-    from openmoment.reading import read_text
+    from openmoment.storage.reading import read_text
 
     if '"pred_saliency_scores"' not in read_text(predictions):
         return {}
@@ -126,7 +126,7 @@ def evaluate_retrieval(
 ) -> None:
     """Ask a method for every sentence of a subset, and print how good its moments are."""
     from openmoment.evaluation.published import published_beside
-    from openmoment.retrieval_run import keep_retrieval, run_retrieval, sentence_checks
+    from openmoment.experiments.retrieval import keep_retrieval, run_retrieval, sentence_checks
 
     data, subset = sentences.load(), sentences.subset
     with progress_bar(source.pipeline.method_name) as advance:
@@ -160,7 +160,7 @@ def _show(
     published: "tuple[Published, ...]",
     form: "TableFormat",
 ) -> None:
-    from openmoment.cli.result_text import told_drops
+    from openmoment.cli.text.results import told_drops
     from openmoment.evaluation.tables import render
 
     card, names = run.card, list(run.metrics)

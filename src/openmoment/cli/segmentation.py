@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from openmoment.cli.console import print_json, progress_bar, say
-from openmoment.cli.trained import checkpoints_of
+from openmoment.cli.options.trained import checkpoints_of
+from openmoment.cli.text.console import print_json, progress_bar, say
 from openmoment.errors import ConfigError
 
 if TYPE_CHECKING:
     from openmoment.evaluation.protocol import Protocol
     from openmoment.evaluation.tables import TableFormat
-    from openmoment.experiment import SnippetSource
-    from openmoment.pipeline import Pipeline
-    from openmoment.segmentation_run import SegmentationRun
+    from openmoment.experiments.detection import SnippetSource
+    from openmoment.experiments.segmentation import SegmentationRun
+    from openmoment.pipeline.answering import Pipeline
 
 RESULT = "segmentation.json"
 
@@ -56,9 +56,9 @@ def evaluate_segmentation(
     ``load`` gives the method, of a checkpoint where there is one. Windows of a trained method do
     not overlap, unless the user says by how much.
     """
-    from openmoment.experiment import text_checks
-    from openmoment.files import write_text
-    from openmoment.segmentation_run import apart, run_segmentation
+    from openmoment.experiments.detection import text_checks
+    from openmoment.experiments.segmentation import apart, run_segmentation
+    from openmoment.storage.atomic import write_text
 
     trained = checkpoints_of(checkpoint, protocol, load)
     pipeline = trained(next(iter(protocol.parts))) if trained else load(None)
@@ -110,10 +110,10 @@ def show(
     with_classes: bool,
 ) -> None:
     """Tables of percent: this result, its text checks, who says nothing, and the papers."""
-    from openmoment.cli.result_text import told_drops
+    from openmoment.cli.text.results import told_drops
     from openmoment.evaluation.published import published_beside
     from openmoment.evaluation.tables import percent, render, trained_among
-    from openmoment.segmentation_run import FPS, frame_metrics
+    from openmoment.experiments.segmentation import FPS, frame_metrics
 
     card, names = run.card, list(run.metrics)
     trained = trained_among(run.classes, card)

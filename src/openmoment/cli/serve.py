@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from openmoment.cli.console import Backbone, CalibrationPath, CheckpointPath, FinderName, say, verb
+from openmoment.cli.text.console import (
+    Backbone,
+    CalibrationPath,
+    CheckpointPath,
+    FinderName,
+    say,
+    verb,
+)
 
 PORT = 8080
 
@@ -54,8 +61,8 @@ def serve_verb(
 
     for module in ("fastapi", "uvicorn"):
         require(module, extra="server")
+    from openmoment.server.service.settings import GIB, Settings
     from openmoment.server.serving import Start, serve
-    from openmoment.server.settings import GIB, Settings
 
     settings = Settings(
         backbone=backbone,

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from openmoment.cli.console import Json, check_folders, counted, print_json, say, verb
-from openmoment.cli.moments import (
+from openmoment.cli.options.moments import (
     Duration,
     InFormat,
     Length,
@@ -15,6 +14,7 @@ from openmoment.cli.moments import (
     read_all,
     say_lengths,
 )
+from openmoment.cli.text.console import Json, check_folders, counted, print_json, say, verb
 from openmoment.errors import FormatError
 
 MAX_APART_S = 1.0
@@ -49,7 +49,7 @@ def stats_verb(
     """
     from openmoment.behaviour import bouts_of, statistics_of
     from openmoment.behaviour.statistics import to_document
-    from openmoment.cli.behaviour_text import show_statistics, statistics_table, write_table
+    from openmoment.cli.text.behaviour import show_statistics, statistics_table, write_table
 
     check_folders(out, plot)
     read = read_all(files, format)
@@ -62,8 +62,8 @@ def stats_verb(
         write_table(statistics_table(together, each), out)
         say(f"Wrote {out}.")
     if plot:
+        from openmoment.figures.plot import save_figure
         from openmoment.report.behaviour import plot_statistics
-        from openmoment.report.plot import save_figure
 
         save_figure(plot_statistics(together, bouts), plot)
         say(f"Wrote {plot}.")
@@ -92,7 +92,7 @@ def agreement_verb(
     """
     from openmoment.behaviour import agreement_of, bouts_of
     from openmoment.behaviour.agreement import to_document
-    from openmoment.cli.behaviour_text import agreement_table, show_agreement, write_table
+    from openmoment.cli.text.behaviour import agreement_table, show_agreement, write_table
 
     check_folders(out, plot)
     read_a, read_b = read_all([a], format), read_all([b], format)
@@ -123,8 +123,8 @@ def agreement_verb(
         write_table(agreement_table(together, each), out)
         say(f"Wrote {out}.")
     if plot:
+        from openmoment.figures.plot import save_figure
         from openmoment.report.behaviour import plot_agreement
-        from openmoment.report.plot import save_figure
 
         save_figure(plot_agreement(together, pairs, (str(a), str(b))), plot)
         say(f"Wrote {plot}.")

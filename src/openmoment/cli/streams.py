@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmoment.cli.batch import Hear, conclude, follow
-from openmoment.cli.console import Json, Overwrite, verb
+from openmoment.cli.text.batch import Hear, conclude, follow
+from openmoment.cli.text.console import Json, Overwrite, verb
 
 if TYPE_CHECKING:
-    from openmoment.extraction import Extracted
+    from openmoment.pipeline.extraction import Extracted
     from openmoment.types import Snippets
 
 
@@ -33,7 +33,7 @@ def import_released_verb(
     For --set features=own of a method that learns. Each file is named by its video.
     """
     from openmoment.errors import FeatureError
-    from openmoment.released import find_release, find_times, import_released, read_times
+    from openmoment.features.released import find_release, find_times, import_released, read_times
 
     suffix = find_release(release).suffix
     times = read_times(annotations)
@@ -61,7 +61,7 @@ def join_verb(
     For --set features=own of a method that learns, as the papers use I3D.
     """
     from openmoment.errors import FeatureError
-    from openmoment.features import FLOW_SUFFIX, SUFFIX, join_streams, read_features
+    from openmoment.features.file import FLOW_SUFFIX, SUFFIX, join_streams, read_features
 
     paths = sorted(folder.glob(f"*{FLOW_SUFFIX}"))
     if not paths:
@@ -86,8 +86,8 @@ def _make_all(
     head: dict[str, str] | None,
 ) -> None:
     from openmoment.errors import FeatureError
-    from openmoment.extraction import Extracted
-    from openmoment.features import SUFFIX, check_recipe, read_header, write_features
+    from openmoment.features.file import SUFFIX, check_recipe, read_header, write_features
+    from openmoment.pipeline.extraction import Extracted
 
     def one(path: Path) -> "Extracted":
         target = out / f"{path.stem}{SUFFIX}"

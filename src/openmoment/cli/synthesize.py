@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from openmoment.cli.console import progress_bar, say, verb
+from openmoment.cli.text.console import progress_bar, say, verb
 
 
 @verb
@@ -38,9 +38,9 @@ def synthesize_verb(
     nothing of real video.
     """
     from openmoment.config import parse_assignments
+    from openmoment.datasets.made_up.files import FEATURES
     from openmoment.datasets.names import SYNTHETIC, published_splits
-    from openmoment.datasets.synthetic_files import FEATURES
-    from openmoment.synthesis import make_world
+    from openmoment.experiments.synthesis import make_world
 
     with progress_bar(SYNTHETIC + name) as advance:
         num_videos = make_world(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmoment.cli.console import (
+from openmoment.cli.text.console import (
     Advance,
     AllowMissing,
     Backbone,
@@ -91,13 +91,13 @@ def train_verb(
     Without --preset the settings are the recommended ones for the dataset. --split all trains the
     ten one after the other. Several processes: torchrun --nproc-per-node 2 -m openmoment train …
     """
-    from openmoment.cache import Cache
+    from openmoment.checkpoints.card import split_folder
     from openmoment.config import parse_assignments
     from openmoment.datasets import load_either
     from openmoment.datasets.base import RetrievalDataset
     from openmoment.encoders import load_encoder
     from openmoment.extras import require
-    from openmoment.training.card import split_folder
+    from openmoment.features.cache import Cache
     from openmoment.training.processes import start_processes
     from openmoment.training.run import (
         class_splits,

@@ -23,12 +23,12 @@ DATASETS: LazyTable[Benchmark] = LazyTable(
         "qvhighlights": "openmoment.datasets.qvhighlights:QVHIGHLIGHTS",
         "coin": "openmoment.datasets.coin:COIN",
         "folder": "openmoment.datasets.folder:FOLDER",
-        "synthetic-thumos14": "openmoment.datasets.synthetic_files:SYNTHETIC_THUMOS14",
-        "synthetic-activitynet": "openmoment.datasets.synthetic_files:SYNTHETIC_ACTIVITYNET",
-        "synthetic-coin": "openmoment.datasets.synthetic_files:SYNTHETIC_COIN",
-        "synthetic-charades-sta": "openmoment.datasets.synthetic_files:SYNTHETIC_CHARADES_STA",
+        "synthetic-thumos14": "openmoment.datasets.made_up.files:SYNTHETIC_THUMOS14",
+        "synthetic-activitynet": "openmoment.datasets.made_up.files:SYNTHETIC_ACTIVITYNET",
+        "synthetic-coin": "openmoment.datasets.made_up.files:SYNTHETIC_COIN",
+        "synthetic-charades-sta": "openmoment.datasets.made_up.files:SYNTHETIC_CHARADES_STA",
         "synthetic-activitynet-captions": (
-            "openmoment.datasets.synthetic_files:SYNTHETIC_ACTIVITYNET_CAPTIONS"
+            "openmoment.datasets.made_up.files:SYNTHETIC_ACTIVITYNET_CAPTIONS"
         ),
     },
 )

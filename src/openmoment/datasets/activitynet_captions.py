@@ -12,7 +12,7 @@ from openmoment.datasets.activitynet import tidy_id
 from openmoment.datasets.base import Benchmark, Layout
 from openmoment.datasets.records import Instance, Record, Records, loose_number
 from openmoment.errors import FormatError
-from openmoment.reading import get, read_json
+from openmoment.storage.reading import get, read_json
 
 
 def _read(files: Sequence[Path]) -> Records:

@@ -10,7 +10,7 @@ from pathlib import Path
 from openmoment.datasets.base import Benchmark, Layout
 from openmoment.datasets.records import Instance, Records, from_rows, loose_number, read_rows
 from openmoment.errors import FormatError
-from openmoment.reading import read_json, read_text
+from openmoment.storage.reading import read_json, read_text
 
 
 def _read(files: Sequence[Path]) -> Records:

@@ -11,7 +11,7 @@ from typing import Any
 
 from openmoment.datasets.base import Benchmark, Layout
 from openmoment.datasets.records import Instance, Record, Records, loose_number, read_real_json
-from openmoment.reading import get
+from openmoment.storage.reading import get
 
 _SUBSETS = {"training": "training", "train": "training", "testing": "testing", "test": "testing"}
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from openmoment.datasets.compose import ANNOTATIONS, TEST, VIDEOS
 from openmoment.errors import FormatError
-from openmoment.files import atomic_write, write_text
-from openmoment.reading import get, read_json
+from openmoment.storage.atomic import atomic_write, write_text
+from openmoment.storage.reading import get, read_json
 
 
 def collect(

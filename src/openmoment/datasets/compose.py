@@ -20,8 +20,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from openmoment.errors import ConfigError, FormatError
-from openmoment.files import write_text
-from openmoment.listing import find_videos
+from openmoment.storage.atomic import write_text
+from openmoment.storage.listing import find_videos
 
 BACKGROUND = "background"
 """The label of clips that show none of the actions."""

@@ -20,8 +20,8 @@ from openmoment.datasets.records import (
     with_subsets,
 )
 from openmoment.errors import FormatError, VideoError
-from openmoment.listing import find_videos
 from openmoment.reviews import Review, read_reviews, truth
+from openmoment.storage.listing import find_videos
 
 TEST = "test"
 

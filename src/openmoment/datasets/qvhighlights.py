@@ -10,7 +10,7 @@ from typing import Any
 from openmoment.datasets.base import Benchmark, Layout
 from openmoment.datasets.records import Instance, Record, Records, loose_number
 from openmoment.errors import FormatError
-from openmoment.reading import get, read_json_lines
+from openmoment.storage.reading import get, read_json_lines
 
 _SUBSETS = ("train", "val", "test")
 

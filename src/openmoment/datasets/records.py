@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from openmoment.datasets.names import SYNTHETIC
 from openmoment.errors import FormatError
-from openmoment.reading import get, read_cells, read_json
+from openmoment.storage.reading import get, read_cells, read_json
 
 
 class Instance(NamedTuple):

@@ -17,7 +17,7 @@ from numpy import ndarray as Array
 from openmoment.datasets.base import Dataset
 from openmoment.datasets.names import published_splits
 from openmoment.errors import ConfigError, FormatError, UnknownNameError
-from openmoment.reading import read_text
+from openmoment.storage.reading import read_text
 from openmoment.types import Annotations
 
 SETTINGS = ("75-25", "50-50")

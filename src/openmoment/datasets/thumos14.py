@@ -24,7 +24,7 @@ from openmoment.datasets.records import (
     with_subsets,
 )
 from openmoment.errors import FormatError
-from openmoment.reading import read_text
+from openmoment.storage.reading import read_text
 
 _WRONG = "video_test_0000270"  # 22 annotations after its end
 _AMBIGUOUS_ONLY = "video_test_0001292"

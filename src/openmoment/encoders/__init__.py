@@ -8,26 +8,26 @@ from openmoment.errors import ConfigError, MissingWeightsError
 from openmoment.registry import LazyTable
 
 if TYPE_CHECKING:
-    from openmoment.encoders.video_models import VideoModel
+    from openmoment.encoders.motion.video_models import VideoModel
 
 ENCODERS: LazyTable[type[Encoder]] = LazyTable(
     "backbone",
     {
-        "embedded": "openmoment.encoders.embedded:Embedded",
-        "clip-vit-b-16": "openmoment.encoders.open_clip:ClipVitB16",
-        "clip-vit-b-32": "openmoment.encoders.open_clip:ClipVitB32",
-        "clip-vit-l-14": "openmoment.encoders.open_clip:ClipVitL14",
-        "coca-vit-l-14": "openmoment.encoders.open_clip:CocaVitL14",
-        "synthetic": "openmoment.encoders.synthetic:Synthetic",
+        "embedded": "openmoment.encoders.embedded.backbone:Embedded",
+        "clip-vit-b-16": "openmoment.encoders.two_tower.open_clip:ClipVitB16",
+        "clip-vit-b-32": "openmoment.encoders.two_tower.open_clip:ClipVitB32",
+        "clip-vit-l-14": "openmoment.encoders.two_tower.open_clip:ClipVitL14",
+        "coca-vit-l-14": "openmoment.encoders.two_tower.open_clip:CocaVitL14",
+        "synthetic": "openmoment.encoders.embedded.made_up:Synthetic",
     },
 )
 FEATURE_ENCODERS: "LazyTable[type[VideoModel]]" = LazyTable(
     "backbone",
     {
-        "r2plus1d-18": "openmoment.encoders.video_models:R2Plus1D18",
-        "s3d": "openmoment.encoders.video_models:S3D",
-        "mvit-v2-s": "openmoment.encoders.video_models:MViTV2S",
-        "swin3d-t": "openmoment.encoders.video_models:Swin3DT",
+        "r2plus1d-18": "openmoment.encoders.motion.video_models:R2Plus1D18",
+        "s3d": "openmoment.encoders.motion.video_models:S3D",
+        "mvit-v2-s": "openmoment.encoders.motion.video_models:MViTV2S",
+        "swin3d-t": "openmoment.encoders.motion.video_models:Swin3DT",
     },
 )
 """Those that make features and read no words."""
@@ -55,15 +55,15 @@ def load_encoder(name: str = AUTO, *, device: str = _CPU, precision: str = _FULL
     if name == AUTO:
         name = next(known for known in BEST_FIRST if ENCODERS[known].missing() is None)
     if name not in ENCODERS:
-        from openmoment.encoders.open_clip import OpenClip
-        from openmoment.encoders.open_clip_names import parse_spec
+        from openmoment.encoders.two_tower.open_clip import OpenClip
+        from openmoment.encoders.two_tower.open_clip_names import parse_spec
 
         weights = parse_spec(name)
         if weights:
             return OpenClip(weights, device=device, precision=precision)
         folder = Path(name).expanduser()
         if folder.is_dir():
-            from openmoment.encoders.transformers_clip import TransformersClip, is_folder
+            from openmoment.encoders.two_tower.transformers_clip import TransformersClip, is_folder
 
             if is_folder(folder):
                 return TransformersClip(folder, device=device, precision=precision)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 from jaxtyping import Float, UInt8
 from numpy import ndarray as Array
 
-from openmoment.features import SUFFIX
+from openmoment.features.file import SUFFIX
 from openmoment.types import SnippetGrid, Snippets
 
 if TYPE_CHECKING:

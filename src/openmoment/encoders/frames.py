@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray as Array
 
 from openmoment.encoders.base import Progress
-from openmoment.rows import RowSpool
+from openmoment.storage.rows import RowSpool
 from openmoment.types import Recipe, SnippetGrid, Snippets
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from numpy import ndarray as Array
 
-from openmoment.cache import Cache
 from openmoment.encoders.base import Encoder
+from openmoment.features.cache import Cache
 
 AS_IT_IS = "{}"
 """The template of a sentence that needs no words around it."""

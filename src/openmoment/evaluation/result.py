@@ -22,8 +22,8 @@ from numpy import ndarray as Array
 
 from openmoment.errors import FormatError
 from openmoment.evaluation.detection import DetectionResult
-from openmoment.files import write_text
-from openmoment.reading import get, read_json
+from openmoment.storage.atomic import write_text
+from openmoment.storage.reading import get, read_json
 from openmoment.types import Annotations, Detections
 
 SCHEMA = "openmoment-result/1"

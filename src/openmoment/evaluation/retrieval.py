@@ -23,7 +23,7 @@ from numpy import ndarray as Array
 from openmoment.errors import ConfigError, FormatError
 from openmoment.evaluation.detection import PROFILES, DetectionResult, evaluate_columns
 from openmoment.evaluation.matching import Columns, overlapping, refuse_bad
-from openmoment.reading import check_order, get, get_number, read_json_lines, to_number
+from openmoment.storage.reading import check_order, get, get_number, read_json_lines, to_number
 
 Key = TypeVar("Key", bound=Hashable)
 """What is asked: a query's id, or a video and a label."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from openmoment.datasets.base import Moment
 from openmoment.evaluation.retrieval import Retrieved
-from openmoment.files import write_text
+from openmoment.storage.atomic import write_text
 
 
 def write_queries(moments: Sequence[Moment], path: Path) -> None:

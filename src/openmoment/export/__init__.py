@@ -17,8 +17,8 @@ from typing import Any
 
 from openmoment.errors import FormatError, UnknownNameError
 from openmoment.export.base import Format
-from openmoment.reading import read_json, read_text
 from openmoment.registry import LazyTable
+from openmoment.storage.reading import read_json, read_text
 
 FORMATS: LazyTable[Format] = LazyTable(
     "format",

@@ -13,8 +13,8 @@ from typing import Any
 
 from openmoment.errors import FormatError
 from openmoment.export.base import Format, Found, Row, by_video, describe, to_detections
-from openmoment.files import write_text
-from openmoment.reading import check_order, get, get_number, read_json, to_number
+from openmoment.storage.atomic import write_text
+from openmoment.storage.reading import check_order, get, get_number, read_json, to_number
 from openmoment.types import Detections
 
 

@@ -21,8 +21,8 @@ from openmoment.export.base import (
     to_detections,
 )
 from openmoment.export.table import read_table
-from openmoment.files import write_text
-from openmoment.reading import check_order, to_number
+from openmoment.storage.atomic import write_text
+from openmoment.storage.reading import check_order, to_number
 from openmoment.types import Detections
 
 COLUMNS: tuple[str, ...] = (

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from openmoment.export.base import Format, Found, Row, by_video, check_score, to_detections
 from openmoment.export.table import read_table
-from openmoment.files import write_text
-from openmoment.reading import check_order, to_number
+from openmoment.storage.atomic import write_text
+from openmoment.storage.reading import check_order, to_number
 from openmoment.types import Detections
 
 COLUMNS = ("video", "start_s", "end_s", "query", "score")

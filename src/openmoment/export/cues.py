@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from openmoment.errors import FormatError
-from openmoment.reading import check_order
+from openmoment.storage.reading import check_order
 
 
 class Cue(NamedTuple):

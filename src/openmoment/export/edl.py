@@ -16,8 +16,8 @@ from openmoment.errors import FormatError
 from openmoment.export.base import Format, Found, Row, check_score, from_label, only_video, to_label
 from openmoment.export.json import NO_HEAD, Head, read_head, to_head
 from openmoment.export.rate import rate_of, to_frames
-from openmoment.files import write_text
-from openmoment.reading import check_order, get, get_number, read_text
+from openmoment.storage.atomic import write_text
+from openmoment.storage.reading import check_order, get, get_number, read_text
 from openmoment.types import Detections
 
 MOST = 999

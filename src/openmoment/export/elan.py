@@ -25,8 +25,8 @@ from openmoment.export.elan_times import Span, spans_of
 from openmoment.export.json import NO_HEAD, Head, read_head, to_head
 from openmoment.export.rate import find_video
 from openmoment.export.xml import read_xml
-from openmoment.files import write_text
-from openmoment.reading import get
+from openmoment.storage.atomic import write_text
+from openmoment.storage.reading import get
 from openmoment.types import Detections
 
 PROPERTY = "openmoment"

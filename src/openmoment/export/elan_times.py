@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from openmoment.errors import FormatError
-from openmoment.reading import check_order, to_number
+from openmoment.storage.reading import check_order, to_number
 
 
 class Span(NamedTuple):

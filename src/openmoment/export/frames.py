@@ -16,9 +16,9 @@ from numpy import ndarray as Array
 from openmoment.errors import FormatError
 from openmoment.export.base import Format, Found, Row, only_video, to_detections
 from openmoment.export.rate import checked, find_video
-from openmoment.files import write_text
 from openmoment.postprocess import cover
-from openmoment.reading import read_text
+from openmoment.storage.atomic import write_text
+from openmoment.storage.reading import read_text
 from openmoment.types import Detections
 
 BACKGROUND = "background"

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from openmoment.errors import FormatError
 from openmoment.export.base import Format, Found, Row, check_score, to_detections
-from openmoment.files import write_text
-from openmoment.reading import check_order, get, get_number, read_json
+from openmoment.storage.atomic import write_text
+from openmoment.storage.reading import check_order, get, get_number, read_json
 from openmoment.types import SCHEMA, Detections, Origin
 
 

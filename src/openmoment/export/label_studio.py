@@ -16,8 +16,8 @@ from openmoment.errors import FormatError
 from openmoment.export.base import Format, Found, Row, by_video, check_score
 from openmoment.export.json import NO_HEAD, read_head, to_head
 from openmoment.export.rate import rate_of, to_frames, to_seconds
-from openmoment.files import write_text
-from openmoment.reading import check_order, get, get_number, read_json
+from openmoment.storage.atomic import write_text
+from openmoment.storage.reading import check_order, get, get_number, read_json
 from openmoment.types import Detections
 
 META = "openmoment"

@@ -15,7 +15,7 @@ from openmoment.errors import FormatError
 from openmoment.evaluation.retrieval import Retrieved, read_rows, read_windows
 from openmoment.evaluation.retrieval_files import write_predictions
 from openmoment.export.base import Format, Found, Row, by_video, to_detections
-from openmoment.reading import get
+from openmoment.storage.reading import get
 from openmoment.types import Detections
 
 

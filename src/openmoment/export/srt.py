@@ -17,8 +17,8 @@ from openmoment.export.base import (
     to_label,
 )
 from openmoment.export.cues import format_span, parse_cue, split_blocks
-from openmoment.files import write_text
-from openmoment.reading import read_text
+from openmoment.storage.atomic import write_text
+from openmoment.storage.reading import read_text
 from openmoment.types import Detections
 
 

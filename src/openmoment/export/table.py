@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from openmoment.errors import FormatError
-from openmoment.reading import read_cells
+from openmoment.storage.reading import read_cells
 
 
 def read_table(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -14,8 +14,8 @@ from typing import Any
 from openmoment.errors import FormatError
 from openmoment.export.base import Format, Found, Row, by_video, parse_score
 from openmoment.export.json import NO_HEAD, Head, read_head, to_head
-from openmoment.files import write_text
-from openmoment.reading import check_order, get, read_json, to_number
+from openmoment.storage.atomic import write_text
+from openmoment.storage.reading import check_order, get, read_json, to_number
 from openmoment.types import Detections
 
 OURS = "openmoment"

@@ -15,8 +15,8 @@ from openmoment.errors import FormatError
 from openmoment.export.base import Format, Found, Row, check_score, only_video
 from openmoment.export.cues import format_span, parse_cue, split_blocks
 from openmoment.export.json import NO_HEAD, Head, read_head, to_head
-from openmoment.files import write_text
-from openmoment.reading import read_text, to_number
+from openmoment.storage.atomic import write_text
+from openmoment.storage.reading import read_text, to_number
 from openmoment.types import Detections
 
 _HEAD, _SCORE = "NOTE openmoment ", "NOTE score "

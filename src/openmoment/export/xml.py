@@ -5,7 +5,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from openmoment.errors import FormatError
-from openmoment.reading import read_text
+from openmoment.storage.reading import read_text
 
 MAX_DEPTH = 50
 """Elements inside elements; annotation tools need a handful."""

@@ -17,7 +17,7 @@ from numpy import ndarray as Array
 
 from openmoment.encoders.base import Space
 from openmoment.postprocess import runs
-from openmoment.rows import over_blocks
+from openmoment.storage.rows import over_blocks
 from openmoment.types import Detections, Queries, Snippets
 
 

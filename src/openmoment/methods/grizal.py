@@ -26,7 +26,7 @@ from openmoment.blocks.mask_decoder import Candidates, to_detections
 from openmoment.blocks.time_axis import resample
 from openmoment.encoders.base import Space
 from openmoment.encoders.joint import TEXT_TOKENS, Pairing
-from openmoment.encoders.projected import unit
+from openmoment.encoders.towers.projected import unit
 from openmoment.errors import FeatureError
 from openmoment.methods.trained import CLIP_SCALE, CLIP_WIDTHS, Trained, TrainedConfig, Widths
 from openmoment.postprocess import runs

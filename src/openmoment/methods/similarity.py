@@ -22,7 +22,7 @@ from numpy import ndarray as Array
 from openmoment.encoders.base import Calibration, Space
 from openmoment.methods.base import Answer
 from openmoment.postprocess import nms, outermost, runs
-from openmoment.rows import over_blocks
+from openmoment.storage.rows import over_blocks
 from openmoment.types import Detections, Queries, SnippetGrid, Snippets
 
 

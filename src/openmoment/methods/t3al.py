@@ -31,7 +31,7 @@ from openmoment.types import Annotations, Detections, Queries, SnippetGrid, Snip
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from openmoment.encoders.text_tower import Prompt
+    from openmoment.encoders.towers.text_tower import Prompt
 
 CODE_FPS = 30.0
 """All lengths in frames are meant at this rate, and are scaled to the snippets'."""

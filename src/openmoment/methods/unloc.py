@@ -46,8 +46,8 @@ from openmoment.encoders.prompts import KINETICS_PROMPTS
 from openmoment.errors import ConfigError
 from openmoment.methods.base import Answer
 from openmoment.methods.trained import CLIP_WIDTHS, ParameterGroup, Trained, TrainedConfig, Widths
+from openmoment.pipeline.tasks import label_by_curves
 from openmoment.postprocess import merge, runs
-from openmoment.tasks import label_by_curves
 from openmoment.types import Detections, Queries, SnippetGrid, Snippets
 
 Task = Literal["tal", "mr", "as", "clips"]

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from openmoment.encoders.base import Space
-from openmoment.rows import mean_row
+from openmoment.storage.rows import mean_row
 from openmoment.types import Detections, Queries, Snippets
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray as Array
 
-from openmoment.cache import Cache, sha256
 from openmoment.encoders.base import AsksByPicture, Encoder, SeesPictures, Space
 from openmoment.errors import ConfigError, FormatError
+from openmoment.features.cache import Cache, sha256
 from openmoment.priors.files import Priors
 from openmoment.priors.pictures import read_picture
 

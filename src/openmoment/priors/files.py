@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from openmoment.errors import FormatError, QueryError
-from openmoment.files import write_text
 from openmoment.priors.pictures import SUFFIXES, read_note
-from openmoment.reading import get, read_json
+from openmoment.storage.atomic import write_text
+from openmoment.storage.reading import get, read_json
 
 TEXTS_FILE = "texts.json"
 _LONGEST = 100  # bytes of a folder's name

@@ -6,10 +6,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from openmoment.cache import Cache
 from openmoment.datasets.base import prompt_name
 from openmoment.errors import MissingWeightsError, ProviderError
 from openmoment.extras import require
+from openmoment.features.cache import Cache
 from openmoment.priors.openai import IMAGE_PROMPT, to_sentences
 
 SENTENCE_PROMPT = "In one sentence, what one sees in a video that shows {label}:"
@@ -88,7 +88,7 @@ class TransformersTexts(LocalModel):
 
     @cached_property
     def _made(self) -> tuple[Any, Any]:
-        from openmoment.encoders.torchvision_ops import declare_missing
+        from openmoment.encoders.weights.torchvision_ops import declare_missing
 
         declare_missing()
         transformers = require("transformers", extra="hf")

@@ -6,8 +6,8 @@ from pathlib import Path
 from PIL import Image
 
 from openmoment.datasets.base import prompt_name
-from openmoment.datasets.synthetic import SyntheticWorld
-from openmoment.encoders.synthetic import Synthetic
+from openmoment.datasets.made_up.world import SyntheticWorld
+from openmoment.encoders.embedded.made_up import Synthetic
 from openmoment.priors.files import folder_name, list_images
 from openmoment.priors.make import NUM, Maker
 from openmoment.priors.plain import TemplateTexts

@@ -8,8 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-from openmoment.cache import Cache
 from openmoment.errors import FormatError, OpenMomentError, ProviderError
+from openmoment.features.cache import Cache
 from openmoment.priors.files import (
     TEXTS_FILE,
     Prior,

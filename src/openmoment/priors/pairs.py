@@ -14,11 +14,11 @@ from numpy import ndarray as Array
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from openmoment.cache import Cache, sha256
 from openmoment.encoders.base import Encoder
 from openmoment.encoders.joint import JointEncoder, Pairing, load_joint, pad_pairs
-from openmoment.encoders.projected import unit
 from openmoment.encoders.prompts import AS_IT_IS, encode_with
+from openmoment.encoders.towers.projected import unit
+from openmoment.features.cache import Cache, sha256
 from openmoment.priors.examples import Example, blend, embed_pictures
 from openmoment.priors.pictures import read_picture
 from openmoment.priors.plain import TemplateTexts

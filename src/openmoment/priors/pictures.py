@@ -15,7 +15,7 @@ from numpy import ndarray as Array
 
 from openmoment.encoders.frames import to_short_side
 from openmoment.errors import FormatError
-from openmoment.files import atomic_write
+from openmoment.storage.atomic import atomic_write
 
 if TYPE_CHECKING:
     from PIL.Image import Image

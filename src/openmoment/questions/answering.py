@@ -16,7 +16,6 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
 
 from openmoment.errors import QueryError
-from openmoment.intervals import NOISE_S, merged
 from openmoment.questions.expressions import (
     And,
     Bound,
@@ -30,6 +29,7 @@ from openmoment.questions.expressions import (
     Then,
     Times,
 )
+from openmoment.questions.intervals import NOISE_S, merged
 from openmoment.types import Detections, Origin, SnippetGrid
 
 EARLY_S = 0.25

@@ -10,8 +10,8 @@ from openmoment.behaviour.agreement import TIOUS, Agreement
 from openmoment.behaviour.bouts import Bouts
 from openmoment.behaviour.statistics import Statistics
 from openmoment.extras import require
-from openmoment.report.plot import draw_title, known_fonts, lines_of
-from openmoment.report.timeline import colour_of, ticks
+from openmoment.figures.plot import draw_title, known_fonts, lines_of
+from openmoment.figures.timeline import colour_of, ticks
 
 if TYPE_CHECKING:
     import matplotlib.axes

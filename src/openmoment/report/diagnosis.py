@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from openmoment import __version__
 from openmoment.evaluation.diagnosis import ERRORS, KINDS, Diagnosis, GroupDiagnosis, Missed
-from openmoment.files import write_text
 from openmoment.report.document import document
+from openmoment.storage.atomic import write_text
+from openmoment.version import __version__
 
 _COLOURS = {
     "true positive": "#2f9166",

@@ -5,7 +5,7 @@ import hashlib
 from html import escape
 from importlib import resources
 
-from openmoment import __version__
+from openmoment.version import __version__
 
 
 def document(

@@ -13,14 +13,14 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray as Array
 
-from openmoment import __version__
 from openmoment.errors import OpenMomentError
-from openmoment.files import write_text
+from openmoment.figures.timeline import colour_of, downsample
 from openmoment.methods.t3al import Adaptation, Explanation
 from openmoment.report.document import document
 from openmoment.report.thumbnails import Pictures, to_address
-from openmoment.report.timeline import colour_of, downsample
+from openmoment.storage.atomic import write_text
 from openmoment.types import SnippetGrid, clock
+from openmoment.version import __version__
 
 _POINTS = 1000
 _WIDTH, _HEIGHT = 1000, 100

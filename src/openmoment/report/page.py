@@ -12,12 +12,8 @@ from importlib import resources
 from pathlib import Path, PurePath
 from urllib.parse import quote
 
-from openmoment import __version__
 from openmoment.encoders import describe_backbone
-from openmoment.files import write_text
-from openmoment.report.document import document
-from openmoment.report.thumbnails import Pictures, make_thumbnails
-from openmoment.report.timeline import (
+from openmoment.figures.timeline import (
     colour_of,
     curve_of,
     downsample,
@@ -25,7 +21,11 @@ from openmoment.report.timeline import (
     length_s,
     ticks,
 )
+from openmoment.report.document import document
+from openmoment.report.thumbnails import Pictures, make_thumbnails
+from openmoment.storage.atomic import write_text
 from openmoment.types import Detection, Detections, clock
+from openmoment.version import __version__
 
 _CURVE_POINTS = 1500
 _CURVE_WIDTH, _CURVE_HEIGHT = 10_000, 100  # units of the drawing, which is stretched to the page

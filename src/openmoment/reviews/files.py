@@ -8,8 +8,6 @@ from typing import Any
 
 from openmoment.errors import FormatError
 from openmoment.export.base import check_score
-from openmoment.files import write_text
-from openmoment.reading import check_order, get, get_number, read_json
 from openmoment.reviews.document import (
     SCHEMA,
     Change,
@@ -21,6 +19,8 @@ from openmoment.reviews.document import (
     to_score,
     to_time,
 )
+from openmoment.storage.atomic import write_text
+from openmoment.storage.reading import check_order, get, get_number, read_json
 
 MAX_TEXT = 500
 """Characters of a query, an id, or a name of a person."""

@@ -9,12 +9,12 @@ from fastapi import FastAPI, Request
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from openmoment import __version__
-from openmoment.server.answers import Json, add_handlers, refusal
 from openmoment.server.routes import ROUTERS
-from openmoment.server.security import Guard
-from openmoment.server.service import Commands, Service
-from openmoment.server.settings import Settings
+from openmoment.server.service.answers import Json, add_handlers, refusal
+from openmoment.server.service.security import Guard
+from openmoment.server.service.settings import Settings
+from openmoment.server.service.shared import Commands, Service
+from openmoment.version import __version__
 
 STATIC = Path(__file__).with_name("static")
 PAGE = "index.html"

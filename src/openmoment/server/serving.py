@@ -18,11 +18,11 @@ from urllib.parse import quote
 import uvicorn
 
 from openmoment.errors import ConfigError
-from openmoment.listing import VIDEO_SUFFIXES
 from openmoment.server.app import create_app
-from openmoment.server.events import Events
-from openmoment.server.folder import video_id
-from openmoment.server.settings import LOOPBACK, Settings
+from openmoment.server.service.events import Events
+from openmoment.server.service.folder import video_id
+from openmoment.server.service.settings import LOOPBACK, Settings
+from openmoment.storage.listing import VIDEO_SUFFIXES
 
 _BACKLOG = 512
 _GRACE_S = 3

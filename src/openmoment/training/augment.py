@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from openmoment.encoders.torchvision_ops import declare_missing
+from openmoment.encoders.weights.torchvision_ops import declare_missing
 from openmoment.extras import require
 
 Augment = Literal["none", "crop-flip", "full"]

@@ -15,10 +15,10 @@ from numpy import ndarray as Array
 from openmoment.blocks.batch import Batch, Instances
 from openmoment.datasets.base import prompt_name
 from openmoment.errors import FeatureError, FormatError, UnknownNameError
-from openmoment.features import FLOW_SUFFIX, SUFFIX
-from openmoment.listing import find_videos
+from openmoment.features.file import FLOW_SUFFIX, SUFFIX
 from openmoment.methods.trained import Trained
-from openmoment.pipeline import tidy_name
+from openmoment.pipeline.answering import tidy_name
+from openmoment.storage.listing import find_videos
 from openmoment.training.data import MEMORY_BYTES, Advance, Load, Piece, Pieces, Where, stack
 from openmoment.types import Queries, Snippets
 

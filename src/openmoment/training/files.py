@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from openmoment.cache import Cache
 from openmoment.encoders.base import Encoder
 from openmoment.errors import FeatureError
-from openmoment.experiment import FeatureFolder
-from openmoment.pipeline import encode_snippets
+from openmoment.experiments.detection import FeatureFolder
+from openmoment.features.cache import Cache
+from openmoment.pipeline.answering import encode_snippets
 from openmoment.types import Recipe, Snippets
 
 

@@ -14,7 +14,7 @@ from numpy import ndarray as Array
 
 from openmoment.encoders.base import Encoder, HasImageTower
 from openmoment.errors import ConfigError, FeatureError
-from openmoment.listing import by_id, find_videos
+from openmoment.storage.listing import by_id, find_videos
 from openmoment.training.augment import Augment, augmented, short_side
 from openmoment.types import Recipe, SnippetGrid, Snippets
 

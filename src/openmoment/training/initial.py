@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from openmoment.checkpoints.card import TrainingCard, classes_met, read_card
+from openmoment.checkpoints.weights import fill_partly, read_config
 from openmoment.config import from_table, to_table
 from openmoment.errors import ConfigError, RecipeError
 from openmoment.methods.trained import Trained
-from openmoment.training.card import TrainingCard, classes_met, read_card
-from openmoment.training.checkpoint import fill_partly, read_config
 
 
 def begin_from(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from openmoment.extras import require
-from openmoment.files import write_text
+from openmoment.storage.atomic import write_text
 
 JSON_LINES, TABLE = "log.jsonl", "log.csv"
 

@@ -23,10 +23,8 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from openmoment.blocks.batch import Batch
-from openmoment.errors import TrainingError
-from openmoment.methods.trained import Trained
-from openmoment.training.card import TrainingCard
-from openmoment.training.checkpoint import (
+from openmoment.checkpoints.card import TrainingCard
+from openmoment.checkpoints.weights import (
     Progressed,
     require_same_config,
     restore_state,
@@ -34,6 +32,8 @@ from openmoment.training.checkpoint import (
     write_checkpoint,
     write_config,
 )
+from openmoment.errors import TrainingError
+from openmoment.methods.trained import Trained
 from openmoment.training.config import TrainConfig
 from openmoment.training.data import Pieces, Steps, ahead, to_device
 from openmoment.training.log import FileLog, Log, RunLog, TensorBoardLog

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openmoment.cache import Cache
+from openmoment.checkpoints.card import TrainingCard, is_finished
+from openmoment.checkpoints.weights import require_same_config
 from openmoment.config import from_table
 from openmoment.datasets.base import prompt_name
 from openmoment.encoders.base import Encoder
 from openmoment.errors import ConfigError
 from openmoment.evaluation.protocol import ALL_CLASSES, OWN_CLASSES
-from openmoment.experiment import FeatureFolder
-from openmoment.pipeline import encode_queries
-from openmoment.training.card import TrainingCard, is_finished
-from openmoment.training.checkpoint import require_same_config
+from openmoment.experiments.detection import FeatureFolder
+from openmoment.features.cache import Cache
+from openmoment.pipeline.answering import encode_queries
 from openmoment.training.clips import ClipData, ClipFolder, find_clips
 from openmoment.training.config import TrainConfig
 from openmoment.training.data import Advance

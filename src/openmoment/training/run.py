@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, get_args
 
 import torch
 
-from openmoment.cache import Cache
+from openmoment.checkpoints.card import TrainingCard, is_finished, read_card, split_folder
+from openmoment.checkpoints.weights import CONFIG, require_same_config
 from openmoment.config import from_table
 from openmoment.datasets.base import Dataset, Moment, RetrievalDataset, prompt_name
 from openmoment.datasets.names import original
@@ -19,13 +20,12 @@ from openmoment.datasets.splits import NUM_SPLITS, Split, divide_classes, traini
 from openmoment.encoders.base import Encoder, Space
 from openmoment.errors import ConfigError, FeatureError, OpenMomentError, TrainingError
 from openmoment.evaluation.protocol import ALL_CLASSES, OWN_CLASSES
-from openmoment.experiment import FeatureFolder
+from openmoment.experiments.detection import FeatureFolder
+from openmoment.features.cache import Cache
 from openmoment.methods import METHODS, preset_settings, presets, training_settings
 from openmoment.methods.trained import Trained, Widths
-from openmoment.pipeline import encode_queries, pair_queries
+from openmoment.pipeline.answering import encode_queries, pair_queries
 from openmoment.priors import examples_of, read_priors
-from openmoment.training.card import TrainingCard, is_finished, read_card, split_folder
-from openmoment.training.checkpoint import CONFIG, require_same_config
 from openmoment.training.config import TrainConfig, divide_settings
 from openmoment.training.data import Advance, Pieces, TrainingData
 from openmoment.training.files import AlikeFiles, EncodedVideos

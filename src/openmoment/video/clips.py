@@ -16,7 +16,7 @@ from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from openmoment.errors import VideoError
-from openmoment.files import atomic_write
+from openmoment.storage.atomic import atomic_write
 from openmoment.video.opening import tick
 from openmoment.video.source import TIE_S, Source
 from openmoment.video.view import View

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from numpy import ndarray as Array
 
 from openmoment.errors import VideoError
-from openmoment.files import atomic_write
+from openmoment.storage.atomic import atomic_write
 from openmoment.video.frames import read_frames
 
 # x264 without its macroblock tree, which now and then chooses other bits for the same pictures

@@ -11,7 +11,7 @@ from av.stream import Stream
 from av.video.frame import PictureType, VideoFrame
 
 from openmoment.errors import VideoError
-from openmoment.files import atomic_write
+from openmoment.storage.atomic import atomic_write
 from openmoment.video.clips import (
     Sound,
     add_copies,

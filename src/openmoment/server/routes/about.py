@@ -5,10 +5,10 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import StreamingResponse
 
-from openmoment import __version__
 from openmoment.export import describe_formats
 from openmoment.server.routes.parts import REFUSED
-from openmoment.server.service import Service
+from openmoment.server.service.shared import Service
+from openmoment.version import __version__
 
 
 def router(service: Service) -> APIRouter:

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from openmoment.reviews import to_detections, to_dict
-from openmoment.server.answers import Json
-from openmoment.server.formats import read_sent, written
 from openmoment.server.routes.parts import RAW_BODY, REFUSED, VideoId, WhoHeader, who_says
-from openmoment.server.service import Service
+from openmoment.server.service.answers import Json
+from openmoment.server.service.formats import read_sent, written
+from openmoment.server.service.shared import Service
 
 Name = Annotated[str, Query(min_length=1, max_length=300)]
 

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from openmoment.pipeline import tidy_names
-from openmoment.server.answers import Json
-from openmoment.server.problems import RefusedError
+from openmoment.pipeline.answering import tidy_names
 from openmoment.server.routes.parts import REFUSED, JobId
-from openmoment.server.service import Service
+from openmoment.server.service.answers import Json
+from openmoment.server.service.problems import RefusedError
+from openmoment.server.service.shared import Service
 
 MAX_QUERIES = 100
 MAX_QUERY = 500

@@ -5,7 +5,7 @@ from urllib.parse import unquote
 
 from fastapi import Header, Path
 
-from openmoment.server.service import Service
+from openmoment.server.service.shared import Service
 
 MAX_NAME = 100
 NAME_HEADER = "X-OpenMoment-Name"

@@ -6,10 +6,10 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from openmoment.reviews import to_detections, to_dict
-from openmoment.server.answers import Json
-from openmoment.server.curves import read_curve
 from openmoment.server.routes.parts import REFUSED, VideoId, WhoHeader, who_says
-from openmoment.server.service import Service
+from openmoment.server.service.answers import Json
+from openmoment.server.service.shared import Service
+from openmoment.server.work.curves import read_curve
 
 LONGEST_S = 1e6
 

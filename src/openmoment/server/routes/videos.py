@@ -8,12 +8,12 @@ import anyio.to_thread
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from openmoment.server.answers import Json
-from openmoment.server.media import MediaResponse, media_type, playable_path, thumbnail
-from openmoment.server.problems import RefusedError
 from openmoment.server.routes.parts import RAW_BODY, REFUSED, VideoId
-from openmoment.server.service import Service
-from openmoment.server.uploads import receive_video
+from openmoment.server.service.answers import Json
+from openmoment.server.service.media import MediaResponse, media_type, playable_path, thumbnail
+from openmoment.server.service.problems import RefusedError
+from openmoment.server.service.shared import Service
+from openmoment.server.service.uploads import receive_video
 
 LONGEST_S = 1e6
 AT_ONCE = 2

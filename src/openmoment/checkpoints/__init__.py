@@ -1,0 +1,1 @@
+"""What training leaves: weights, and a card that says how they were made."""

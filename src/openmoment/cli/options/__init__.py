@@ -1,0 +1,1 @@
+"""What verbs take alike: files of moments, reviews, checkpoints, clips."""

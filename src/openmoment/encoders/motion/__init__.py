@@ -1,0 +1,1 @@
+"""What moves: optical flow, and networks that see clips."""

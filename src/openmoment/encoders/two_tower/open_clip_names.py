@@ -1,0 +1,106 @@
+"""open_clip's models by name, and where their weights are: on disk, or in the user's hub cache."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from openmoment.encoders.weights.hub import WEIGHT_NAMES, cached_weights
+from openmoment.errors import ConfigError, MissingWeightsError
+
+CONFIG = "open_clip_config.json"
+
+
+class Weights(NamedTuple):
+    """Where a model's weights come from; one of ``tag`` and ``path``."""
+
+    architecture: str
+    """An open_clip model's name, or ``local-dir:FOLDER``."""
+    tag: str = ""
+    path: Path | None = None
+    repo: str = ""
+    """On the hub, where it is known without asking open_clip."""
+
+
+def parse_spec(text: str) -> Weights | None:
+    """``ARCHITECTURE@TAG``, ``ARCHITECTURE@PATH`` or a folder; None for any other name.
+
+    Raises MissingWeightsError for a path that does not exist or holds no safetensors.
+    """
+    folder = Path(text).expanduser()
+    if folder.is_dir() and (folder / CONFIG).is_file():
+        return Weights(f"local-dir:{folder}", path=_in_folder(folder))
+    architecture, at, where = text.partition("@")
+    if not at or not architecture or not where:
+        return None
+    path = Path(where).expanduser()
+    if path.is_dir():
+        return Weights(architecture, path=_in_folder(path))
+    if path.suffix or "/" in where:
+        if not path.is_file():
+            raise MissingWeightsError(f"{path}: no such weights file. Check the path.")
+        if path.suffix != ".safetensors":
+            raise MissingWeightsError(
+                f"{path}: expected a .safetensors file. Pickled weights can run code and are not "
+                "loaded; convert them first."
+            )
+        return Weights(architecture, path=path)
+    return Weights(architecture, tag=where)
+
+
+def name_of(weights: Weights) -> str:
+    """A short name that holds no path, so that features can move between machines."""
+    if weights.architecture.startswith("local-dir:"):
+        return Path(weights.architecture.removeprefix("local-dir:")).name
+    return f"{weights.architecture}@{weights.path.stem if weights.path else weights.tag}"
+
+
+def find_weights(weights: Weights) -> Path | None:
+    """The file, where it is on this machine. Asks open_clip only for tags that are no preset's."""
+    if weights.path:
+        return weights.path
+    repo = weights.repo or repo_of(weights)
+    return cached_weights(repo) if repo else None
+
+
+def repo_of(weights: Weights) -> str:
+    """The hub repository of an open_clip tag. Raises ConfigError for an unknown one."""
+    if weights.repo:
+        return weights.repo
+    open_clip = import_open_clip()
+    known = open_clip.get_pretrained_cfg(weights.architecture, weights.tag)
+    if not known:
+        tags = open_clip.list_pretrained_tags_by_model(weights.architecture)
+        raise ConfigError(
+            f"open_clip has no weights {weights.tag!r} of {weights.architecture!r}."
+            + (f" Known: {', '.join(tags)}." if tags else " Known models: open_clip.list_models().")
+        )
+    return known.get("hf_hub", "").rstrip("/")
+
+
+def import_open_clip() -> Any:
+    """open_clip, also beside a torchvision that does not fit torch. Raises MissingExtraError."""
+    from openmoment.encoders.weights.torchvision_ops import declare_missing
+    from openmoment.extras import require
+
+    declare_missing()
+    return require("open_clip", extra="clip")
+
+
+def _in_folder(folder: Path) -> Path:
+    for name in WEIGHT_NAMES:
+        if (folder / name).is_file():
+            return folder / name
+    raise MissingWeightsError(f"{folder}: holds none of {', '.join(WEIGHT_NAMES)}.")
+
+
+def missing_packages() -> str | None:
+    from importlib.util import find_spec
+
+    if find_spec("open_clip") is None:
+        return "Needs open_clip. Run: pip install 'openmoment[clip]'"
+    return None
+
+
+def missing_weights(weights: Weights, name: str) -> str | None:
+    if find_weights(weights):
+        return None
+    return f"{name}: no weights on this machine. Run: openmoment models pull {name}"

@@ -1,0 +1,1 @@
+"""Where weights are found: in the user's caches, never by a download."""

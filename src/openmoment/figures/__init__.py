@@ -1,0 +1,1 @@
+"""Pictures of detections, and how curves and times are drawn."""
