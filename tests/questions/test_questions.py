@@ -530,7 +530,7 @@ def test_find_points_at_a_mistake_before_it_reads_the_video(tmp_path: Path):
 
 
 def test_every_form_in_the_document_can_be_read():
-    text = (Path(__file__).parents[1] / "docs" / "questions.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "questions.md").read_text()
     forms = text.partition("## Forms")[2].partition("So `")[0]
     cells = [line.split("|")[1] for line in forms.splitlines()[5:] if line.startswith("|")]
     questions = [question for cell in cells for question in re.findall("`([^`]+)`", cell)]

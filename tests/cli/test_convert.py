@@ -15,7 +15,7 @@ from openmoment.reviews import MadeBy, Review, add_predictions, write_review
 
 WHEN = "2026-11-21T20:00:00Z"
 MOMENTS = [(1.0, 2.0, "serve", 0.9), (1.52, 3.0, "serve", 0.6), (2.0, 2.52, "wave", 0.7)]
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def sample(video: str = "match.mp4"):

@@ -283,7 +283,7 @@ def test_json_is_readable_by_people(tmp_path):
 
 
 def test_the_documented_examples_follow_the_schema_and_are_readable(tmp_path):
-    page = (Path(__file__).parents[1] / "docs/json.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs/json.md").read_text(encoding="utf-8")
     examples = re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)
     assert len(examples) == 2
     for example in examples:

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tiny_method
 import torch
 from fakes import FakeEncoder
 from safetensors.torch import load_file, save_file
@@ -40,7 +41,7 @@ from openmoment.training.data import Steps, ahead
 from openmoment.training.processes import start_processes
 from openmoment.types import Snippets
 
-PROGRAM = Path(__file__).with_name("tiny_method.py")
+PROGRAM = Path(tiny_method.__file__)
 TIMINGS = ("step_s", "loader_share")
 
 

@@ -453,7 +453,7 @@ def test_documents_follow_the_schema() -> None:
 
 
 def test_the_documented_example_follows_the_schema_and_can_be_read() -> None:
-    page = (Path(__file__).parents[1] / "docs/review.md").read_text()
+    page = (Path(__file__).parents[2] / "docs/review.md").read_text()
     (example,) = re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)
     jsonschema.validate(json.loads(example), DOCUMENT_SCHEMA)
     assert len(from_dict(json.loads(example)).segments) == 2

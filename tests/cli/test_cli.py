@@ -108,7 +108,7 @@ def test_models_and_doctor_and_demo(tmp_path: Path) -> None:
     for title in ("for features alone", "method  "):
         assert f"\n\n{title}" in told
     facts = json.loads(run("doctor", "--json").stdout)
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert {*facts["extras"], "dev"} == set(project["optional-dependencies"])
     assert facts["cache"]["writable"]
     assert facts["backbones"][0]["missing"] is None

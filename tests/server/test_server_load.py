@@ -13,7 +13,7 @@ import pytest
 from openmoment.server.service.settings import LOOPBACK
 from openmoment.server.serving import bind
 
-BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "serving.py"
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "serving.py"
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import fakes
 import numpy as np
 import pytest
 from fakes import FakeEncoder
@@ -23,7 +24,7 @@ from openmoment.storage import leases
 from openmoment.storage.leases import lease
 from openmoment.storage.listing import find_videos
 
-TESTS = Path(__file__).parent
+GIVEN = Path(fakes.__file__).parent
 
 
 def make_videos(folder: Path, num: int) -> list[Path]:
@@ -298,7 +299,7 @@ def start(folder: Path, out: Path, *, pause_s: float) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(TESTS)},
+        env=os.environ | {"PYTHONPATH": str(GIVEN)},
     )
 
 
