@@ -19,7 +19,8 @@ from sklearn.metrics import roc_auc_score
 from openmoment.encoders.base import Calibration
 from openmoment.methods import load_method
 from openmoment.methods.similarity import exceeded_for
-from openmoment.pipeline.answering import Pipeline, load_pipeline
+from openmoment.pipeline import load_pipeline
+from openmoment.pipeline.answering import Pipeline
 from openmoment.postprocess import temporal_iou
 
 

@@ -20,7 +20,8 @@ from tabulate import tabulate
 
 from openmoment.calibration import Fitted, estimate, fit, marks_of
 from openmoment.errors import ConfigError
-from openmoment.pipeline.answering import Pipeline, load_pipeline
+from openmoment.pipeline import load_pipeline
+from openmoment.pipeline.answering import Pipeline
 from openmoment.postprocess import temporal_iou, top
 from openmoment.reviews import (
     MadeBy,

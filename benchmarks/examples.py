@@ -20,7 +20,8 @@ from sklearn.metrics import roc_auc_score
 
 from openmoment.encoders.prompts import KINETICS_PROMPTS
 from openmoment.evaluation.detection import evaluate_detection
-from openmoment.pipeline.answering import Pipeline, load_pipeline
+from openmoment.pipeline import load_pipeline
+from openmoment.pipeline.answering import Pipeline
 from openmoment.priors import Example
 from openmoment.video import probe, read_pictures
 

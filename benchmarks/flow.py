@@ -30,7 +30,8 @@ from openmoment.encoders.motion.flow_algorithms import Raft, load_flow
 from openmoment.evaluation.detection import PROFILES, evaluate_detection
 from openmoment.features.cache import Cache
 from openmoment.methods.similarity import Similarity, SimilarityConfig
-from openmoment.pipeline.answering import encode_snippets, load_pipeline
+from openmoment.pipeline import load_pipeline
+from openmoment.pipeline.snippets import encode_snippets
 from openmoment.types import SnippetGrid
 
 FPS = 4.0

@@ -26,7 +26,8 @@ from openmoment.experiments.detection import SnippetSource, text_checks
 from openmoment.experiments.retrieval import run_retrieval, sentence_checks
 from openmoment.experiments.segmentation import apart, run_segmentation
 from openmoment.features.cache import Cache
-from openmoment.pipeline.answering import Pipeline, load_pipeline
+from openmoment.pipeline import load_pipeline
+from openmoment.pipeline.answering import Pipeline
 from openmoment.training.processes import start_processes
 from openmoment.training.run import class_splits, make_plan, train_split
 

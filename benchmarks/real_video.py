@@ -31,7 +31,8 @@ from sklearn.metrics import roc_auc_score
 from openmoment.evaluation.detection import PROFILES, evaluate_detection
 from openmoment.methods import Explains, HasCurves
 from openmoment.methods.t3al import Oracle
-from openmoment.pipeline.answering import Pipeline, load_pipeline
+from openmoment.pipeline import load_pipeline
+from openmoment.pipeline.answering import Pipeline
 from openmoment.types import Detections, Queries
 
 TIOUS = PROFILES["fine"]

@@ -23,7 +23,8 @@ from openmoment.encoders import load_encoder
 from openmoment.encoders.motion.flow import FlowEncoder
 from openmoment.features.cache import Cache
 from openmoment.features.file import write_features
-from openmoment.pipeline.answering import encode_snippets, load_pipeline
+from openmoment.pipeline import load_pipeline
+from openmoment.pipeline.snippets import encode_snippets
 from openmoment.storage.atomic import write_text
 from openmoment.types import Annotations
 

@@ -34,7 +34,8 @@ from openmoment.evaluation.protocol import Protocol
 from openmoment.experiments.detection import SnippetSource, run, text_checks
 from openmoment.features.cache import Cache
 from openmoment.methods import METHODS
-from openmoment.pipeline.answering import Pipeline, load_pipeline
+from openmoment.pipeline import load_pipeline
+from openmoment.pipeline.answering import Pipeline
 from openmoment.priors import read_priors
 from openmoment.storage.atomic import write_text
 from openmoment.training.processes import start_processes

@@ -5,17 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openmoment.detections import Detections
 from openmoment.errors import FeatureError, QueryError
-from openmoment.types import (
-    Annotations,
-    Detections,
-    Origin,
-    Queries,
-    Recipe,
-    SnippetGrid,
-    Snippets,
-    clock,
-)
+from openmoment.types import Annotations, Origin, Queries, Recipe, SnippetGrid, Snippets, clock
 
 RECIPE = Recipe("embedded", "abc", 4.0, "f00")
 

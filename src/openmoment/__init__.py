@@ -8,8 +8,9 @@ Importing this package imports no torch; what is heavy loads when it is used.
 
 from typing import TYPE_CHECKING, Any
 
+from openmoment.detections import Detections
 from openmoment.errors import OpenMomentError
-from openmoment.types import Annotations, Detections, Queries, SnippetGrid, Snippets
+from openmoment.types import Annotations, Queries, SnippetGrid, Snippets
 from openmoment.version import __version__ as __version__
 
 if TYPE_CHECKING:

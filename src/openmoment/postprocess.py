@@ -272,3 +272,18 @@ def bridge(runs: Int[Array, "n 2"], max_gap: int) -> Int[Array, "m 2"]:
     first = np.concatenate([[True], is_gap])[: len(runs)]
     last = np.concatenate([is_gap, [True]])[: len(runs)]
     return np.stack([runs[first, 0], runs[last, 1]], axis=1)
+
+
+SURE = 0.5
+"""The probability that a class has to exceed for a snippet not to be background."""
+
+
+def label_by_curves(
+    curves: Float[Array, "k t"],
+) -> tuple[Int[Array, " t"], Float[Array, " t"]]:
+    """Each snippet's label and how sure it is: the best class above one half, else background, -1.
+
+    Of equal ones the first. Source: UnLoc, 4.1.1.
+    """
+    best, score = curves.argmax(axis=0), curves.max(axis=0)
+    return np.where(score > SURE, best, -1), score

@@ -6,7 +6,7 @@ is what a player shows as 0:00. Axes: t snippets, k queries, n segments, d width
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,10 +15,10 @@ from numpy import ndarray as Array
 from openmoment.errors import FeatureError, QueryError
 from openmoment.storage.rows import blocks
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from pandas import DataFrame  # pyright: ignore[reportMissingTypeStubs]
+D = TypeVar("D", bound="Detections")
 
+Task = Literal["tal", "mr", "as"]
+"""Temporal action localization, moment retrieval, action segmentation."""
 
 SCHEMA = "openmoment/1"
 """The version of the JSON form, raised when a reader of the old form would misread the new."""
@@ -250,7 +250,7 @@ class Detections:
             raise ValueError(f"{len(self.presence)} presence scores for {len(self.names)} names")
 
     @classmethod
-    def empty(cls, names: Sequence[str]) -> "Detections":
+    def empty(cls: type[D], names: Sequence[str]) -> D:
         """No detection of any of ``names``."""
         return cls(
             segments=np.zeros((0, 2)),
@@ -263,7 +263,7 @@ class Detections:
     def __len__(self) -> int:
         return len(self.segments)
 
-    def __getitem__(self, index: Any) -> "Detections":
+    def __getitem__(self: D, index: Any) -> D:
         index = np.atleast_1d(np.asarray(index))
         if index.size == 0:
             index = index.astype(np.int64)
@@ -284,7 +284,7 @@ class Detections:
         found = set(self.labels.tolist())
         return tuple(name for i, name in enumerate(self.names) if i not in found)
 
-    def of(self, *names: str) -> "Detections":
+    def of(self: D, *names: str) -> D:
         """The detections, presence and score curves of these queries alone, in their order.
 
         Raises QueryError for a name that was not looked for.
@@ -307,7 +307,7 @@ class Detections:
             origin=origin,
         )
 
-    def by_time(self) -> "Detections":
+    def by_time(self: D) -> D:
         """The same detections, ordered by start."""
         return self[np.lexsort((self.segments[:, 1], self.segments[:, 0]))]
 
@@ -351,31 +351,6 @@ class Detections:
             for d in self.by_time()
         ]
         return head | {"queries": queries, "moments": moments}
-
-    def to_pandas(self) -> "DataFrame":
-        """One row per detection: start_s, end_s, query, score. Needs pandas."""
-        from openmoment.extras import require
-
-        rows = [(d.start_s, d.end_s, d.name, d.score) for d in self.by_time()]
-        columns = ["start_s", "end_s", "query", "score"]
-        return require("pandas", extra="pandas").DataFrame(rows, columns=columns)
-
-    def ask(self, question: str, *, duration_s: float | None = None) -> "Detections":
-        """The moments that answer a question such as ``"a" then "b" within 10 s``.
-
-        The grammar: docs/questions.md. ``duration_s`` is the video's, where the detections do not
-        tell. Raises QueryError.
-        """
-        from importlib import import_module
-
-        questions = import_module("openmoment.questions")
-        return questions.answer(questions.parse(question), self, duration_s=duration_s)
-
-    def plot(self) -> "Figure":
-        """A figure with one lane per query and its score curve. Needs matplotlib."""
-        from importlib import import_module
-
-        return import_module("openmoment.figures.plot").plot(self)
 
 
 @dataclass(frozen=True)

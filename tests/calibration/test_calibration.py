@@ -25,7 +25,8 @@ from openmoment.calibration.fit import MIN_SLOPE, SPREAD, SPREAD_OF_QUERIES, fit
 from openmoment.calibration.fitted import ScoreMap, to_evidence
 from openmoment.errors import ConfigError, FormatError
 from openmoment.methods import load_method
-from openmoment.pipeline.answering import Pipeline, load_pipeline
+from openmoment.pipeline import load_pipeline
+from openmoment.pipeline.answering import Pipeline
 from openmoment.reviews import (
     MadeBy,
     Review,

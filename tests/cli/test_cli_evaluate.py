@@ -53,7 +53,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
         return encoder
 
     monkeypatch.setattr(encoders, "load_encoder", load)
-    monkeypatch.setattr("openmoment.pipeline.answering.load_encoder", load)
+    monkeypatch.setattr("openmoment.pipeline.loading.load_encoder", load)
     names = ("a dog", "a cat", "a cow")
     words = encoder.encode_text(names)
     features = tmp_path / "features"

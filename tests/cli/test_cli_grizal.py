@@ -10,10 +10,10 @@ from fakes import FakeEncoder
 
 from openmoment.checkpoints.card import read_card
 from openmoment.errors import FeatureError
-from openmoment.experiments.detection import FeatureFolder
 from openmoment.features.file import FLOW_SUFFIX, write_features
 from openmoment.methods.background import BACKGROUND
-from openmoment.pipeline.answering import load_pipeline
+from openmoment.pipeline import load_pipeline
+from openmoment.pipeline.snippets import FeatureFolder
 from openmoment.training.files import AlikeFiles
 from openmoment.types import Recipe, SnippetGrid, Snippets
 
@@ -50,7 +50,7 @@ def checkpoint(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def few_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "openmoment.pipeline.answering.BACKGROUND", BACKGROUND[:2]
+        "openmoment.pipeline.queries.BACKGROUND", BACKGROUND[:2]
     )  # words take their time
 
 

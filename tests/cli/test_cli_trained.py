@@ -23,7 +23,7 @@ from openmoment.experiments.ablation import Row, ablation_rows, published_row
 from openmoment.features.cache import sha256
 from openmoment.features.file import write_features
 from openmoment.methods import METHODS
-from openmoment.pipeline.answering import load_pipeline
+from openmoment.pipeline import load_pipeline
 from openmoment.types import Recipe, SnippetGrid, Snippets
 
 CLASSES = class_names("thumos14")
@@ -34,7 +34,7 @@ QUICK = ("epochs=3", "length=16", "batch_size=8", "lr=0.01")
 def backbone(monkeypatch: pytest.MonkeyPatch) -> FakeEncoder:
     register(monkeypatch)
     encoder = FakeEncoder(dim_in=12)
-    for place in ("openmoment.encoders", "openmoment.pipeline.answering"):
+    for place in ("openmoment.encoders", "openmoment.pipeline.loading"):
         monkeypatch.setattr(f"{place}.load_encoder", lambda *_, **__: encoder)
     return encoder
 

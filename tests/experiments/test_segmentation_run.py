@@ -38,6 +38,7 @@ from openmoment.experiments.segmentation import (
 from openmoment.features.file import write_features
 from openmoment.methods.background import BACKGROUND as EVERYDAY
 from openmoment.methods.base import Answer
+from openmoment.methods.traits import Traits
 from openmoment.pipeline.answering import Pipeline
 from openmoment.training.data import TrainingData
 from openmoment.types import Annotations, Queries, Recipe, SnippetGrid, Snippets
@@ -105,6 +106,10 @@ class Oracle:
     def __init__(self, truth: dict[str, Annotations], *, names=NAMES, has_curves=True) -> None:
         self.config = PlainConfig()
         self.truth, self.names, self.has_curves = truth, names, has_curves
+
+    @classmethod
+    def traits_of(cls, config: PlainConfig) -> Traits:
+        return Traits(min_score=config.min_score)
 
     def localize(self, snippets, queries):
         return self.answer(snippets, queries).detections
@@ -273,7 +278,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
 @pytest.fixture
 def few_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "openmoment.pipeline.answering.BACKGROUND", EVERYDAY[:2]
+        "openmoment.pipeline.queries.BACKGROUND", EVERYDAY[:2]
     )  # words take their time
 
 

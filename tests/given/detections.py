@@ -3,7 +3,8 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from openmoment.types import Detections, Origin, SnippetGrid
+from openmoment.detections import Detections
+from openmoment.types import Origin, SnippetGrid
 
 HOSTILE = (
     "</script><script>alert(1)</script>",

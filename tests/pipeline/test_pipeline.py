@@ -10,7 +10,8 @@ import openmoment
 from openmoment.errors import ConfigError, QueryError, UnknownNameError, VideoError
 from openmoment.features.cache import Cache
 from openmoment.methods import load_method
-from openmoment.pipeline.answering import Pipeline, load_pipeline
+from openmoment.pipeline import load_pipeline
+from openmoment.pipeline.answering import Pipeline
 
 
 @pytest.fixture

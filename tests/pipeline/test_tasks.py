@@ -15,9 +15,10 @@ import openmoment
 from openmoment.errors import ConfigError
 from openmoment.methods import load_method
 from openmoment.methods.base import Answer
+from openmoment.methods.traits import Traits
 from openmoment.pipeline.answering import Pipeline
-from openmoment.pipeline.tasks import TOP, best_of_each, label_by_curves, segment
-from openmoment.postprocess import cover
+from openmoment.pipeline.tasks import TOP, best_of_each, segment
+from openmoment.postprocess import cover, label_by_curves
 from openmoment.types import Detections, SnippetGrid
 
 NAMES = ("a", "b", "c")
@@ -47,9 +48,10 @@ class Made:
     def __init__(self, config: MadeConfig | PlainConfig, curves: np.ndarray | None = None) -> None:
         self.config, self.shown = config, curves
 
-    @property
-    def templates(self) -> tuple[str, ...]:
-        return self.config.templates
+    @classmethod
+    def traits_of(cls, config: MadeConfig | PlainConfig) -> Traits:
+        task = config.task if isinstance(config, MadeConfig) else None
+        return Traits(templates=config.templates, task=task, min_score=config.min_score)
 
     def localize(self, snippets, queries) -> Detections:
         return self.answer(snippets, queries).detections
@@ -206,7 +208,7 @@ def test_the_training_free_method_answers_every_task(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = FakeEncoder()
-    monkeypatch.setattr("openmoment.pipeline.answering.load_encoder", lambda name, **_: encoder)
+    monkeypatch.setattr("openmoment.pipeline.loading.load_encoder", lambda name, **_: encoder)
     video, names = video_of(tmp_path, 30), ["a dog", "a cat", "a cow"]
     sparse = openmoment.find(video, names, settings={"min_presence": 0.99})
     assert len(sparse) == 0

@@ -18,7 +18,8 @@ from openmoment.encoders.towers.projected import ProjectedSpace, Projections, un
 from openmoment.errors import ConfigError, FormatError, QueryError
 from openmoment.features.cache import Cache
 from openmoment.methods import load_method
-from openmoment.pipeline.answering import Pipeline, load_pipeline
+from openmoment.pipeline import load_pipeline
+from openmoment.pipeline.answering import Pipeline
 from openmoment.priors import Example, examples_of, read_priors
 from openmoment.priors.examples import blend, embed_pictures
 from openmoment.video import read_frames

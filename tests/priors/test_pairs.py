@@ -13,6 +13,7 @@ from openmoment.encoders.joint import Pairing
 from openmoment.errors import ConfigError, FormatError
 from openmoment.features.cache import Cache
 from openmoment.methods import load_method
+from openmoment.methods.traits import Traits
 from openmoment.pipeline.answering import Pipeline
 from openmoment.priors import Example, read_priors
 from openmoment.priors.pairs import encode_pairs
@@ -270,7 +271,7 @@ def test_queries_come_with_what_is_generated_about_them(
     assert np.abs(joined.embeddings[0] - encoder.encode_text(["a cat"])[0]).max() > 0.1
     assert bare.examples is None  # nothing is known of any
 
-    method.pairing = Pairing(k=2)
+    method.traits_of = lambda config: Traits(pairing=Pairing(k=2))
     apart = asked.queries(["a cat", "a dog"])
     shown = {"a cat": Example(("whiskers",), (folder / "img_0.png",))}
     words = encoder.encode_text(["a cat", "a dog"])

@@ -26,11 +26,12 @@ from openmoment.errors import (
 )
 from openmoment.features.cache import Cache
 from openmoment.priors import read_priors
+from openmoment.priors.access import Access
 from openmoment.priors.files import folder_name, folder_names
 from openmoment.priors.make import Maker
 from openmoment.priors.pictures import LONGEST_SIDE, read_picture
 from openmoment.priors.plain import FolderImages, NoImages, NoTexts, TemplateTexts
-from openmoment.priors.providers import Access, load_image_provider, load_text_provider
+from openmoment.priors.providers import load_image_provider, load_text_provider
 
 
 def picture(

@@ -15,8 +15,9 @@ from test_priors import picture
 
 from openmoment.errors import ConfigError, MissingExtraError, ProviderError
 from openmoment.priors import read_priors
+from openmoment.priors.access import Access
 from openmoment.priors.openai import to_sentences
-from openmoment.priors.providers import Access, load_image_provider, load_text_provider
+from openmoment.priors.providers import load_image_provider, load_text_provider
 
 pytest.importorskip("openai")
 KEY = "sk-test-0123456789"

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import openmoment
+from openmoment.detections import Detections
 from openmoment.errors import ConfigError, QueryError, QuestionError
 from openmoment.questions import names_of, not_only_labels, parse, with_answers
 from openmoment.questions.expressions import (
@@ -30,7 +31,6 @@ from openmoment.questions.expressions import (
     Then,
     Times,
 )
-from openmoment.types import Detections
 
 A, B, C = Label("a"), Label("b"), Label("c")
 DURATION = 300  # centiseconds
@@ -477,7 +477,7 @@ def video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def load(*_: object, **__: object) -> FakeEncoder:
         return FakeEncoder()
 
-    monkeypatch.setattr("openmoment.pipeline.answering.load_encoder", load)
+    monkeypatch.setattr("openmoment.pipeline.loading.load_encoder", load)
     path = tmp_path / "match.mp4"
     path.write_bytes(bytes(range(256)) * 40)
     return path

@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from videos import make_video, told_time
 
+from openmoment.detections import Detections
 from openmoment.errors import FormatError, MissingExtraError, OpenMomentError, VideoError
 from openmoment.figures.plot import plot, save_plot
 from openmoment.figures.timeline import COLOURS, colour_of, curve_of, downsample, length_s, ticks
 from openmoment.report.page import write_report
-from openmoment.types import Detections, SnippetGrid
+from openmoment.types import SnippetGrid
 
 NAMES = ("tennis serve", "handshake", "pole vault")
 MOMENTS = [

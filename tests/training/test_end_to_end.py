@@ -28,7 +28,7 @@ from openmoment.encoders.base import Encoder, HasImageTower, TakesImageTower  # 
 from openmoment.errors import ConfigError  # noqa: E402
 from openmoment.methods.trained import Widths  # noqa: E402
 from openmoment.methods.unloc import UnLoc, UnLocConfig  # noqa: E402
-from openmoment.pipeline.answering import load_pipeline  # noqa: E402
+from openmoment.pipeline import load_pipeline  # noqa: E402
 from openmoment.pipeline.extraction import extract  # noqa: E402
 from openmoment.storage.listing import find_videos  # noqa: E402
 from openmoment.training.augment import augmented, rand_augment, short_side  # noqa: E402

@@ -24,8 +24,8 @@ from openmoment.errors import ConfigError, FeatureError, FormatError, UnknownNam
 from openmoment.features.file import write_features
 from openmoment.methods.trained import Widths
 from openmoment.methods.unloc import UnLoc, UnLocConfig
-from openmoment.pipeline import answering as pipeline
-from openmoment.pipeline.answering import encode_queries
+from openmoment.pipeline import loading as pipeline
+from openmoment.pipeline.queries import encode_queries
 from openmoment.training.clips import ClipData, find_clips
 from openmoment.training.initial import begin_from
 from openmoment.types import Recipe, SnippetGrid, Snippets

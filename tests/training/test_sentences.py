@@ -23,14 +23,14 @@ from openmoment.experiments.retrieval import nonsense_sentences, run_retrieval, 
 from openmoment.features.file import write_features
 from openmoment.methods import METHODS, load_method
 from openmoment.methods.trained import Widths
+from openmoment.methods.traits import Traits
 from openmoment.pipeline.answering import Pipeline
-from openmoment.pipeline.tasks import Task
 from openmoment.training.config import TrainConfig
 from openmoment.training.data import Steps
 from openmoment.training.loop import train
 from openmoment.training.processes import start_processes
 from openmoment.training.sentences import SentenceData
-from openmoment.types import Recipe, SnippetGrid, Snippets
+from openmoment.types import Recipe, SnippetGrid, Snippets, Task
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,10 @@ class Telling(Tiny):
     @classmethod
     def templates_of(cls, config: TellingConfig) -> tuple[str, ...]:
         return ("{}",) if config.task == "mr" else ()
+
+    @classmethod
+    def traits_of(cls, config: TellingConfig) -> Traits:
+        return replace(super().traits_of(config), task=config.task)
 
     def loss(self, batch):
         if batch.texts.ndim == 3:
@@ -329,7 +333,7 @@ def test_files_are_read_as_they_were_written(tmp_path: Path) -> None:
 def root(tmp_path: Path, features: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The videos as Charades-STA, to train on and to test on."""
     encoder = Words()
-    for place in ("openmoment.encoders", "openmoment.pipeline.answering"):
+    for place in ("openmoment.encoders", "openmoment.pipeline.loading"):
         monkeypatch.setattr(f"{place}.load_encoder", lambda *_, **__: encoder)
     lines = "".join(
         f"{video} {start} {end}##{sentence}\n"

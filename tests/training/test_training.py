@@ -26,7 +26,7 @@ from trained_world import WORDS, World
 from openmoment.blocks.batch import Batch
 from openmoment.blocks.time_axis import resample
 from openmoment.checkpoints.card import check_backbone, read_card
-from openmoment.checkpoints.weights import STATE, load_checkpoint
+from openmoment.checkpoints.weights import load_checkpoint
 from openmoment.config import from_table
 from openmoment.errors import (
     ConfigError,
@@ -39,6 +39,7 @@ from openmoment.errors import (
 from openmoment.training.config import TrainConfig, divide_settings
 from openmoment.training.data import Steps, ahead
 from openmoment.training.processes import start_processes
+from openmoment.training.state import STATE
 from openmoment.types import Snippets
 
 PROGRAM = Path(tiny_method.__file__)

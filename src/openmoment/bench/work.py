@@ -25,7 +25,8 @@ from openmoment.experiments.segmentation import apart, run_segmentation
 from openmoment.features.cache import Cache
 from openmoment.methods import METHODS, preset_settings
 from openmoment.methods.base import Learns
-from openmoment.pipeline.answering import Pipeline, load_pipeline
+from openmoment.pipeline import load_pipeline
+from openmoment.pipeline.answering import Pipeline
 from openmoment.priors import read_priors
 from openmoment.report.diagnosis import write_diagnosis
 from openmoment.storage.atomic import write_text
@@ -166,7 +167,7 @@ def _answer(job: Job, data: Dataset | RetrievalDataset, pipeline: Pipeline, out:
 
 
 def _source(job: Job, pipeline: Pipeline) -> SnippetSource:
-    sees_frames = getattr(pipeline.method.config, "sees_frames", False)
+    sees_frames = pipeline.traits.sees_frames
     if sees_frames and not job.videos:
         raise ConfigError(f"This {job.method} sees frames: give --videos {job.part}=DIR.")
     places = {"videos": _path(job.videos)} if sees_frames else {"features": _path(job.features)}

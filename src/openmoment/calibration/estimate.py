@@ -92,13 +92,12 @@ def estimate(source: Source, marks: Marks, *, precision: float | None = None) ->
 
 def _own(source: Source, marks: Marks) -> _Said:
     """What the method says by its own settings, of a query that occurs at least its best moment."""
-    own = METHODS[source.method].Config()
-    min_score = float(getattr(own, "min_score", 0.0))
-    min_presence = float(getattr(own, "min_presence", 0.0))
-    keeps = marks.scores >= min_score
-    if min_presence:
-        keeps = (keeps | _best(marks)) & (marks.presence >= min_presence)
-    return _Said(marks.scores, keeps, marks.asked_presence >= (min_presence or EVEN))
+    method = METHODS[source.method]
+    own = method.traits_of(method.Config())
+    keeps = marks.scores >= own.min_score
+    if own.min_presence:
+        keeps = (keeps | _best(marks)) & (marks.presence >= own.min_presence)
+    return _Said(marks.scores, keeps, marks.asked_presence >= (own.min_presence or EVEN))
 
 
 def _best(marks: Marks) -> Bool[Array, " n"]:

@@ -7,10 +7,9 @@ from typing import Any
 from openmoment.calibration.estimate import Estimate
 from openmoment.calibration.fitted import Fitted, ScoreMap, Source
 from openmoment.errors import FormatError
-from openmoment.export.base import check_score
 from openmoment.reviews.files import read_made_by
 from openmoment.storage.atomic import write_text
-from openmoment.storage.reading import get, get_number, read_json
+from openmoment.storage.reading import check_score, get, get_number, read_json
 
 SCHEMA = "openmoment-calibration/1"
 

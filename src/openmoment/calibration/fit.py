@@ -76,7 +76,8 @@ def fit_any(source: Source, marks: Marks, *, precision: float | None = None) -> 
 
 def _own_cut(source: Source, score: ScoreMap) -> float:
     """The probability of the lowest score that the method itself shows."""
-    own = float(getattr(METHODS[source.method].Config(), "min_score", 0.0))
+    method = METHODS[source.method]
+    own = method.traits_of(method.Config()).min_score
     none = np.zeros(1, dtype=np.int64)
     return round(float(score.apply(np.array([own]), none, ("",))[0]), _DIGITS)
 

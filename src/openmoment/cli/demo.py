@@ -23,7 +23,7 @@ def demo_verb(
     things are what the default backbone knows best.
     """
     from openmoment.features.cache import Cache
-    from openmoment.pipeline.answering import load_pipeline
+    from openmoment.pipeline import load_pipeline
     from openmoment.report.page import write_report
     from openmoment.video.demo import QUERIES, make_demo_video
 

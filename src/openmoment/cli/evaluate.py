@@ -400,7 +400,7 @@ class Asked:
         """Ranking all that it proposes; of the checkpoint, where the method is trained."""
         from openmoment.checkpoints.card import read_card
         from openmoment.methods import METHODS
-        from openmoment.pipeline.answering import load_pipeline
+        from openmoment.pipeline import load_pipeline
 
         method = read_card(checkpoint).method if checkpoint else self.method
         assert method

@@ -222,7 +222,7 @@ def _known_width(backbone: str) -> int | None:
     from openmoment.errors import UnknownNameError
 
     if backbone in FEATURE_ENCODERS:
-        return FEATURE_ENCODERS[backbone].dim_in  # known without weights
+        return FEATURE_ENCODERS[backbone].dim_in  # known without weights  # pyright: ignore[reportAttributeAccessIssue]
     try:
         return load_encoder(backbone).dim_in
     except UnknownNameError:

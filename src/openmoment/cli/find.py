@@ -34,8 +34,8 @@ from openmoment.cli.text.console import (
 from openmoment.cli.text.found import show
 from openmoment.encoders import describe_backbone
 from openmoment.errors import ConfigError, FormatError, OpenMomentError, QueryError
-from openmoment.pipeline.tasks import TOP, Task
-from openmoment.types import Detections
+from openmoment.pipeline.tasks import TOP
+from openmoment.types import Detections, Task
 
 if TYPE_CHECKING:
     from openmoment.encoders.base import Progress
@@ -192,7 +192,8 @@ def find_verb(
     """
     from openmoment.calibration import read_calibration
     from openmoment.methods import DEFAULT, Explains
-    from openmoment.pipeline.answering import load_pipeline, tidy_names
+    from openmoment.pipeline import load_pipeline
+    from openmoment.pipeline.queries import tidy_names
     from openmoment.questions import names_of
 
     outputs = Outputs(out, format, report, plot, clips, exact, save_predictions, explain)

@@ -70,9 +70,10 @@ def make_verb(
     """
     from openmoment.cli.find import read_queries
     from openmoment.features.cache import Cache
-    from openmoment.pipeline.answering import tidy_names
+    from openmoment.pipeline.queries import tidy_names
+    from openmoment.priors.access import Access
     from openmoment.priors.make import Maker
-    from openmoment.priors.providers import Access, load_image_provider, load_text_provider
+    from openmoment.priors.providers import load_image_provider, load_text_provider
 
     labels = tidy_names(read_queries(names))
     access = Access(base_url, timeout, device=device)

@@ -1,14 +1,11 @@
 """Backbones by name. Listing them, and making one, loads no weights and imports no torch."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from openmoment.encoders.base import Encoder, VideoEncoder
 from openmoment.errors import ConfigError, MissingWeightsError
 from openmoment.registry import LazyTable
-
-if TYPE_CHECKING:
-    from openmoment.encoders.motion.video_models import VideoModel
 
 ENCODERS: LazyTable[type[Encoder]] = LazyTable(
     "backbone",
@@ -21,7 +18,7 @@ ENCODERS: LazyTable[type[Encoder]] = LazyTable(
         "synthetic": "openmoment.encoders.embedded.made_up:Synthetic",
     },
 )
-FEATURE_ENCODERS: "LazyTable[type[VideoModel]]" = LazyTable(
+FEATURE_ENCODERS: LazyTable[type[VideoEncoder]] = LazyTable(
     "backbone",
     {
         "r2plus1d-18": "openmoment.encoders.motion.video_models:R2Plus1D18",
@@ -31,6 +28,14 @@ FEATURE_ENCODERS: "LazyTable[type[VideoModel]]" = LazyTable(
     },
 )
 """Those that make features and read no words."""
+FAMILIES: LazyTable[Callable[..., Encoder | None]] = LazyTable(
+    "family of backbones",
+    {
+        "open_clip": "openmoment.encoders.two_tower.open_clip:from_name",
+        "transformers": "openmoment.encoders.two_tower.transformers_clip:from_name",
+    },
+)
+"""For names that are in no table: takes the name, device and precision; None if it is not its."""
 AUTO = "auto"
 """The best backbone that is ready on this machine; it never downloads."""
 
@@ -55,18 +60,9 @@ def load_encoder(name: str = AUTO, *, device: str = _CPU, precision: str = _FULL
     if name == AUTO:
         name = next(known for known in BEST_FIRST if ENCODERS[known].missing() is None)
     if name not in ENCODERS:
-        from openmoment.encoders.two_tower.open_clip import OpenClip
-        from openmoment.encoders.two_tower.open_clip_names import parse_spec
-
-        weights = parse_spec(name)
-        if weights:
-            return OpenClip(weights, device=device, precision=precision)
-        folder = Path(name).expanduser()
-        if folder.is_dir():
-            from openmoment.encoders.two_tower.transformers_clip import TransformersClip, is_folder
-
-            if is_folder(folder):
-                return TransformersClip(folder, device=device, precision=precision)
+        for family in FAMILIES.values():
+            if (found := family(name, device=device, precision=precision)) is not None:
+                return found
     encoder = ENCODERS[name]
     _refuse(encoder.missing())
     if (device, precision) == (_CPU, _FULL):
@@ -88,7 +84,7 @@ def load_feature_encoder(
     encoder = FEATURE_ENCODERS[plain]
     if path is None:
         _refuse(encoder.missing())
-    return encoder(path, device=device, precision=precision)
+    return encoder(path, device=device, precision=precision)  # pyright: ignore[reportCallIssue]
 
 
 def split_path(name: str) -> tuple[str, Path | None]:

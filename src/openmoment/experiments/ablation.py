@@ -19,7 +19,8 @@ from openmoment.evaluation.published import Published, published_results
 from openmoment.evaluation.result import Result, read_result, write_result
 from openmoment.experiments.detection import Advance, Checkpoints, SnippetSource, run
 from openmoment.methods import METHODS
-from openmoment.pipeline.answering import Pipeline, load_pipeline
+from openmoment.pipeline import load_pipeline
+from openmoment.pipeline.answering import Pipeline
 from openmoment.priors import read_priors
 from openmoment.training.loop import Heard
 from openmoment.training.processes import Processes
@@ -134,7 +135,7 @@ class Ablation:
 
         trained = Checkpoints(folder, self.protocol, load)
         first = trained(next(iter(self.protocol.parts)))
-        if first.method.config.sees_frames:
+        if first.traits.sees_frames:
             source = SnippetSource(first, videos=plan.videos)
         else:
             source = SnippetSource(first, plan.features)

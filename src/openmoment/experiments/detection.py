@@ -16,8 +16,6 @@ import numpy as np
 from openmoment.checkpoints.card import classes_met, read_card, split_folder
 from openmoment.config import to_table
 from openmoment.datasets.base import prompt_name
-from openmoment.encoders.base import Encoder, file_suffix
-from openmoment.encoders.motion.flow import FLOW_MARK
 from openmoment.errors import FeatureError, RecipeError
 from openmoment.evaluation.protocol import (
     ALL_CLASSES,
@@ -30,11 +28,11 @@ from openmoment.evaluation.protocol import (
 from openmoment.evaluation.result import Result
 from openmoment.experiments.proposals import ProposalFile
 from openmoment.features.captions import captions_for
-from openmoment.features.file import FLOW_SUFFIX, IMPORTED, SUFFIX, find_features, read_features
 from openmoment.methods.base import TakesTruth
-from openmoment.pipeline.answering import Pipeline, reads_other_features, sees_flow
+from openmoment.pipeline.answering import Pipeline
+from openmoment.pipeline.snippets import FeatureFolder
 from openmoment.storage.listing import by_id, find_videos
-from openmoment.types import Detections, Recipe, Snippets
+from openmoment.types import Detections, Snippets
 
 Advance = Callable[[float, float], None]
 """Hears (videos done, videos in all)."""
@@ -44,71 +42,6 @@ Rename = Callable[[Sequence[str]], tuple[str, ...]]
 """From the names to ask for to others, in the same order."""
 
 _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
-
-
-@dataclass(frozen=True)
-class FeatureFolder:
-    """The feature files of an encoder; ``is_own`` are a method's, whoever made them.
-
-    With ``has_flow`` each brings the features of optical flow that lie beside it: of ``flow``, or
-    of any flow that the encoder sees. Raises FeatureError where there is no such folder.
-    """
-
-    folder: Path
-    encoder: Encoder
-    is_own: bool = False
-    has_flow: bool = False
-    flow: Encoder | None = None
-
-    def __post_init__(self) -> None:
-        if not self.folder.is_dir():
-            raise FeatureError(f"{self.folder}: no such folder.")
-
-    def paths(self) -> dict[str, Path]:
-        """The files by the id of their video, with and without ``v_``."""
-        return find_features(self.folder, file_suffix(self.encoder))
-
-    def read(self, path: Path) -> Snippets:
-        """Raises FeatureError when another encoder made them."""
-        snippets = self._read(path)
-        return replace(snippets, flow=self._read_flow(path)) if self.has_flow else snippets
-
-    def _read_flow(self, path: Path) -> Snippets:
-        """What moves in the same video, as the same backbone sees it."""
-        beside = path.with_name(path.name.removesuffix(SUFFIX) + FLOW_SUFFIX)
-        if not beside.is_file():
-            raise FeatureError(
-                f"{beside}: no such file. The method sees motion apart: openmoment features "
-                "extract --flow dis, into the same folder; or train it with use_flow=false."
-            )
-        flow = read_features(beside)
-        if not (self.is_own or self._is_known_flow(flow.recipe)):
-            wanted = self.flow or self.encoder
-            raise FeatureError(
-                f"{beside}: made by {flow.recipe.encoder} (fingerprint {flow.recipe.fingerprint}), "
-                f"asked for the flow of {wanted.name} ({wanted.fingerprint}). Extract it again."
-            )
-        return flow
-
-    def _is_known_flow(self, recipe: Recipe) -> bool:
-        if self.flow is None:
-            return recipe.encoder.startswith(self.encoder.name + FLOW_MARK)
-        is_same = recipe.fingerprint in (self.flow.fingerprint, IMPORTED)
-        return recipe.encoder == self.flow.name and is_same
-
-    def _read(self, path: Path) -> Snippets:
-        snippets = read_features(path)
-        encoder, recipe = self.encoder, snippets.recipe
-        is_known = recipe.fingerprint in (encoder.fingerprint, IMPORTED)
-        if self.is_own or (recipe.encoder == encoder.name and is_known):
-            return snippets
-        cure = "Extract again, or choose that backbone."
-        if getattr(encoder, "is_tuned", False):
-            cure = "Its image tower was tuned with the method: give videos, --videos DIR."
-        raise FeatureError(
-            f"{path}: made by {recipe.encoder} (fingerprint {recipe.fingerprint}), asked for "
-            f"{encoder.name} ({encoder.fingerprint}). {cure}"
-        )
 
 
 @dataclass(frozen=True)
@@ -147,12 +80,12 @@ class SnippetSource:
     @property
     def _folder(self) -> FeatureFolder:
         assert self.features
-        method = self.pipeline.method
+        traits = self.pipeline.traits
         return FeatureFolder(
             self.features,
             self.pipeline.encoder,
-            is_own=reads_other_features(method),
-            has_flow=sees_flow(method),
+            is_own=traits.takes_other_features,
+            has_flow=traits.sees_flow,
             flow=self.pipeline.flow,
         )
 
@@ -250,7 +183,8 @@ def run(
         for video in truth[name]:
             snippets = shown.load(paths[video])
             method, answer = pipeline.method, None
-            if tells_truth and isinstance(method, TakesTruth):
+            if tells_truth and pipeline.traits.is_told_truth:
+                assert isinstance(method, TakesTruth)
                 answer = method.answer(snippets, queries, truth=truth[name][video])
             found = pipeline.localize(snippets, queries, video=video, explained=answer)
             found = replace(found, names=part.candidates)

@@ -57,7 +57,7 @@ def is_kept(folder: Path, name: str) -> bool:
     )
 
 
-def read_kept(folder: Path, name: str) -> tuple[dict[str, Detections], dict[str, Annotations]]:
+def read_kept(folder: Path, name: str) -> tuple[Mapping[str, Detections], dict[str, Annotations]]:
     """The predictions and the ground truth of one split, as `keep` wrote them."""
     predictions = FORMATS["activitynet"].read(folder / f"split_{name}.predictions.json")
     return predictions, read_truth(folder / f"split_{name}.truth.json")

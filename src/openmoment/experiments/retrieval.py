@@ -27,7 +27,7 @@ from openmoment.experiments.detection import (
     made_by,
     nonsense,
 )
-from openmoment.pipeline.answering import tidy_name
+from openmoment.pipeline.queries import tidy_name
 from openmoment.storage.atomic import write_text
 from openmoment.types import Detections, Pairs, Queries
 

@@ -29,7 +29,7 @@ from openmoment.evaluation.segmentation import (
 from openmoment.experiments.detection import Advance, Rename, SnippetSource, find_missing, made_by
 from openmoment.methods.base import Learns
 from openmoment.pipeline.answering import Pipeline
-from openmoment.pipeline.tasks import label_by_curves
+from openmoment.postprocess import label_by_curves
 from openmoment.types import Annotations, Detections
 
 FPS = 2.0
@@ -129,8 +129,9 @@ def apart(pipeline: Pipeline) -> Pipeline:
     The last one ends with the video all the same, and may overlap the one before.
     """
     method = pipeline.method
-    if not (isinstance(method, Learns) and hasattr(method.config, "overlap")):
+    if not pipeline.traits.has_windows:
         return pipeline
+    assert isinstance(method, Learns)
     return replace(pipeline, method=method.told({"overlap": 0.0}))
 
 

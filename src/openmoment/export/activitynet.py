@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import Any
 
+from openmoment.detections import Row, from_rows
 from openmoment.errors import FormatError
-from openmoment.export.base import Format, Found, Row, by_video, describe, to_detections
+from openmoment.export.base import Format, Found, Read, by_video, describe
 from openmoment.storage.atomic import write_text
 from openmoment.storage.reading import check_order, get, get_number, read_json, to_number
 from openmoment.types import Detections
@@ -35,17 +36,17 @@ def write(found: Found, path: Path) -> None:
     write_text(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n", path)
 
 
-def read(path: Path) -> dict[str, Detections]:
+def read(path: Path) -> Read:
     """Detections by video id. Scores may be any finite numbers, as other tools write them.
 
     A query's best score stands for its presence. Raises FormatError.
     """
     results = get(read_json(path), "results", dict, str(path))
-    videos: dict[str, Detections] = {}
+    videos: Read = {}
     for name in results:
         moments = get(results, name, list, f"{path}: results")
         rows = [_read_moment(m, f"{path}: results[{name!r}][{i}]") for i, m in enumerate(moments)]
-        videos[name] = to_detections(rows)
+        videos[name] = from_rows(rows)
     return videos
 
 

@@ -1,18 +1,19 @@
 """What all formats share: the pair of functions, rows to Detections, checks of what is read."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-
+from openmoment.detections import Detections as Held
 from openmoment.errors import FormatError
 from openmoment.types import Detections, Origin
 
 Found = Detections | Mapping[str, Detections]
 """The detections of one video, or of several by path or id."""
+
+Read = dict[str, Held]
+"""What a file holds, by video."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Format:
     """How one format is written and read, and what to say of it to people."""
 
     writer: Callable[..., None]
-    reader: Callable[..., dict[str, Detections]]
+    reader: Callable[..., Read]
     extension: str
     """The usual ending of its files."""
     about: str
@@ -48,22 +49,13 @@ class Format:
         else:
             self.writer(found, path)
 
-    def read(self, path: Path, *, fps: float | None = None) -> dict[str, Detections]:
+    def read(self, path: Path, *, fps: float | None = None) -> Read:
         """Detections by video. Raises FormatError.
 
         ``fps`` is the rate where the format counts frames; without it, it is what the file says,
         else the video's.
         """
         return self.reader(path, fps=fps) if self.reads_frames else self.reader(path)
-
-
-class Row(NamedTuple):
-    """One moment, as a file has it."""
-
-    start_s: float
-    end_s: float
-    query: str
-    score: float
 
 
 def by_video(found: Found) -> Mapping[str, Detections]:
@@ -84,26 +76,6 @@ def only_video(found: Found, path: Path) -> tuple[str, Detections]:
     return next(iter(videos.items()))
 
 
-def to_detections(rows: Sequence[Row], asked: Mapping[str, float] | None = None) -> Detections:
-    """Detections of the rows, best first.
-
-    ``asked`` holds the queries and their presence. A query that is not among them joins in the
-    order of the rows, and its best score stands for its presence.
-    """
-    best_first = sorted(rows, key=lambda row: -row.score)
-    best = {row.query: row.score for row in reversed(best_first)}  # the last one said stays
-    presence = {row.query: best[row.query] for row in rows if row.query not in (asked or {})}
-    presence = {**(asked or {}), **presence}
-    index = {name: i for i, name in enumerate(presence)}
-    return Detections(
-        segments=np.array([row[:2] for row in best_first], dtype=np.float64).reshape(-1, 2),
-        scores=np.array([row.score for row in best_first], dtype=np.float64),
-        labels=np.array([index[row.query] for row in best_first], dtype=np.int64),
-        names=tuple(presence),
-        presence=np.clip(np.array(list(presence.values()), dtype=np.float64), 0, 1),
-    )
-
-
 def describe(origin: Origin | None) -> str:
     """One phrase for people: what made the detections."""
     if origin is None:
@@ -112,12 +84,6 @@ def describe(origin: Origin | None) -> str:
         f"backbone {origin.backbone} (fingerprint {origin.fingerprint}), pretrained on other data; "
         f"method {origin.method}"
     )
-
-
-def check_score(score: float, where: str) -> None:
-    """Raises FormatError starting with ``where`` when a score is not in [0, 1]."""
-    if not 0 <= score <= 1:
-        raise FormatError(f"{where}: expected a score from 0 to 1, got {score:g}.")
 
 
 def parse_score(text: str) -> float | None:

@@ -10,19 +10,12 @@ import io
 import re
 from pathlib import Path, PurePath
 
+from openmoment.detections import Row, from_rows
 from openmoment.errors import FormatError
-from openmoment.export.base import (
-    Format,
-    Found,
-    Row,
-    by_video,
-    check_score,
-    describe,
-    to_detections,
-)
+from openmoment.export.base import Format, Found, Read, by_video, describe
 from openmoment.export.table import read_table
 from openmoment.storage.atomic import write_text
-from openmoment.storage.reading import check_order, to_number
+from openmoment.storage.reading import check_order, check_score, to_number
 from openmoment.types import Detections
 
 COLUMNS: tuple[str, ...] = (
@@ -77,7 +70,7 @@ def write(found: Found, path: Path) -> None:
     write_text(table.getvalue(), path)
 
 
-def read(path: Path) -> dict[str, Detections]:
+def read(path: Path) -> Read:
     """Detections by media file, of files of BORIS 7 and 8, with commas or tabs between.
 
     Subjects and modifiers are passed over. A row of no media goes by its observation, else by the
@@ -87,7 +80,7 @@ def read(path: Path) -> dict[str, Detections]:
     for line, cells in read_table(path, _NEEDED):
         video = next((cells[column] for column in _VIDEO if cells.get(column)), path.stem)
         videos.setdefault(video, []).append(_to_row(cells, f"{path}, line {line}"))
-    return {video: to_detections(rows) for video, rows in videos.items()}
+    return {video: from_rows(rows) for video, rows in videos.items()}
 
 
 BORIS = Format(

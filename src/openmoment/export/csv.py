@@ -8,11 +8,11 @@ import csv
 import io
 from pathlib import Path
 
-from openmoment.export.base import Format, Found, Row, by_video, check_score, to_detections
+from openmoment.detections import Row, from_rows
+from openmoment.export.base import Format, Found, Read, by_video
 from openmoment.export.table import read_table
 from openmoment.storage.atomic import write_text
-from openmoment.storage.reading import check_order, to_number
-from openmoment.types import Detections
+from openmoment.storage.reading import check_order, check_score, to_number
 
 COLUMNS = ("video", "start_s", "end_s", "query", "score")
 
@@ -28,7 +28,7 @@ def write(found: Found, path: Path) -> None:
     write_text(table.getvalue(), path)
 
 
-def read(path: Path) -> dict[str, Detections]:
+def read(path: Path) -> Read:
     """Detections by video; rows of no video go by the file's stem.
 
     Columns may come in any order, and others are passed over. A query's best score stands for its
@@ -38,7 +38,7 @@ def read(path: Path) -> dict[str, Detections]:
     for line, cells in read_table(path, COLUMNS):
         row = _to_row(cells, f"{path}, line {line}")
         videos.setdefault(cells["video"] or path.stem, []).append(row)
-    return {video: to_detections(rows) for video, rows in videos.items()}
+    return {video: from_rows(rows) for video, rows in videos.items()}
 
 
 CSV = Format(

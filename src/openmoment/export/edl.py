@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from openmoment.detections import Row
 from openmoment.errors import FormatError
-from openmoment.export.base import Format, Found, Row, check_score, from_label, only_video, to_label
+from openmoment.export.base import Format, Found, Read, from_label, only_video, to_label
 from openmoment.export.json import NO_HEAD, Head, read_head, to_head
 from openmoment.export.rate import rate_of, to_frames
 from openmoment.storage.atomic import write_text
-from openmoment.storage.reading import check_order, get, get_number, read_text
-from openmoment.types import Detections
+from openmoment.storage.reading import check_order, check_score, get, get_number, read_text
 
 MOST = 999
 """Cuts of a list, as their numbers have three digits."""
@@ -55,7 +55,7 @@ def write(found: Found, path: Path, *, fps: float | None = None) -> None:
     write_text("\r\n".join(lines) + "\r\n", path)
 
 
-def read(path: Path, *, fps: float | None = None) -> dict[str, Detections]:
+def read(path: Path, *, fps: float | None = None) -> Read:
     """Detections by clip, also of lists from editing programs: each cut of pictures is a moment.
 
     Of those, the comment is the query, else the clip's name, and the score 1. Black, and sound

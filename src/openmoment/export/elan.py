@@ -19,8 +19,9 @@ from typing import NamedTuple
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from openmoment.detections import Row
 from openmoment.errors import FormatError
-from openmoment.export.base import Format, Found, Row, only_video, parse_score
+from openmoment.export.base import Format, Found, Read, only_video, parse_score
 from openmoment.export.elan_times import Span, spans_of
 from openmoment.export.json import NO_HEAD, Head, read_head, to_head
 from openmoment.export.rate import find_video
@@ -73,7 +74,7 @@ def write(found: Found, path: Path) -> None:
     write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n', path)
 
 
-def read(path: Path) -> dict[str, Detections]:
+def read(path: Path) -> Read:
     """The video and its detections, also from files made in ELAN.
 
     A value from 0 to 1 is a score, and the query is the tier's; of any other the value is the

@@ -11,13 +11,20 @@ from functools import cache, partial
 from pathlib import Path, PurePath
 from typing import Any
 
+from openmoment.detections import Row
 from openmoment.errors import FormatError
-from openmoment.export.base import Format, Found, Row, by_video, check_score
+from openmoment.export.base import Format, Found, Read, by_video
 from openmoment.export.json import NO_HEAD, read_head, to_head
 from openmoment.export.rate import rate_of, to_frames, to_seconds
 from openmoment.storage.atomic import write_text
-from openmoment.storage.reading import check_order, get, get_number, read_json, to_number
-from openmoment.types import Detections
+from openmoment.storage.reading import (
+    check_order,
+    check_score,
+    get,
+    get_number,
+    read_json,
+    to_number,
+)
 
 OURS = "openmoment"
 
@@ -70,7 +77,7 @@ def write(found: Found, path: Path) -> None:
     write_text(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=2) + "\n", path)
 
 
-def read(path: Path, *, fps: float | None = None) -> dict[str, Detections]:
+def read(path: Path, *, fps: float | None = None) -> Read:
     """Detections by video, also of data sets that FiftyOne exported.
 
     Without ``timestamps`` times are frames, of which the rate has to be known. A detection without
@@ -80,7 +87,7 @@ def read(path: Path, *, fps: float | None = None) -> dict[str, Detections]:
     labels = get(document, "labels", dict, str(path))
     classes = document.get("classes")
     heads = get(document, OURS, dict, str(path)) if OURS in document else {}
-    videos: dict[str, Detections] = {}
+    videos: Read = {}
     for name in labels:
         head = NO_HEAD
         if name in heads:

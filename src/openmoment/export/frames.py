@@ -13,8 +13,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray as Array
 
+from openmoment.detections import Detections as Held
+from openmoment.detections import Row, from_rows
 from openmoment.errors import FormatError
-from openmoment.export.base import Format, Found, Row, only_video, to_detections
+from openmoment.export.base import Format, Found, Read, only_video
 from openmoment.export.rate import checked, find_video
 from openmoment.postprocess import cover
 from openmoment.storage.atomic import write_text
@@ -71,7 +73,7 @@ def to_labels(names: Sequence[str], path: Path) -> list[str]:
     return [*labels, BACKGROUND]
 
 
-def read(path: Path, *, fps: float | None = None) -> dict[str, Detections]:
+def read(path: Path, *, fps: float | None = None) -> Read:
     """The detections, under the file's stem; see `read_frames`.
 
     The file says no times, so that it is refused in one line without ``fps``.
@@ -85,7 +87,7 @@ def read(path: Path, *, fps: float | None = None) -> dict[str, Detections]:
     return {path.stem: read_frames(path, fps=fps)}
 
 
-def read_frames(path: Path, *, fps: float, start_s: float = 0.0) -> Detections:
+def read_frames(path: Path, *, fps: float, start_s: float = 0.0) -> Held:
     """The segments of such a file at ``fps`` frames a second, the first of them at ``start_s``.
 
     Underscores are spaces again. Scores, of which the file says nothing, are 1. Raises
@@ -94,7 +96,7 @@ def read_frames(path: Path, *, fps: float, start_s: float = 0.0) -> Detections:
     checked(fps, path)
     labels = read_text(path).removesuffix("\n").split("\n")
     if labels == [""]:
-        return Detections.empty(())
+        return Held.empty(())
     lines = np.array([label.strip() for label in labels])
     if not all(lines):
         number = int(np.flatnonzero(lines == "")[0]) + 1
@@ -106,7 +108,7 @@ def read_frames(path: Path, *, fps: float, start_s: float = 0.0) -> Detections:
         for a, b in zip(first.tolist(), last.tolist(), strict=True)
         if lines[a] != BACKGROUND
     ]
-    return to_detections(rows)
+    return from_rows(rows)
 
 
 FRAMES = Format(

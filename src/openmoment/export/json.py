@@ -6,10 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from openmoment.detections import Detections as Held
+from openmoment.detections import Row, from_rows
 from openmoment.errors import FormatError
-from openmoment.export.base import Format, Found, Row, check_score, to_detections
+from openmoment.export.base import Format, Found, Read
 from openmoment.storage.atomic import write_text
-from openmoment.storage.reading import check_order, get, get_number, read_json
+from openmoment.storage.reading import check_order, check_score, get, get_number, read_json
 from openmoment.types import SCHEMA, Detections, Origin
 
 
@@ -29,7 +31,7 @@ def write(found: Found, path: Path) -> None:
     write_text(text + "\n", path)
 
 
-def read(path: Path) -> dict[str, Detections]:
+def read(path: Path) -> Read:
     """Detections by the path of their video; one that is not named goes by the file's stem.
 
     Times and scores are as rounded on writing; grid and curves are not in the file. Raises
@@ -41,7 +43,7 @@ def read(path: Path) -> dict[str, Detections]:
         raise FormatError(f"{path}: schema: expected {SCHEMA!r}, got {schema!r}.")
     if "videos" not in document:
         return dict([_read_entry(document, path, str(path))])
-    videos: dict[str, Detections] = {}
+    videos: Read = {}
     for i, entry in enumerate(get(document, "videos", list, str(path))):
         name, found = _read_entry(entry, path, f"{path}: videos[{i}]")
         if name in videos:
@@ -68,9 +70,9 @@ class Head(NamedTuple):
     """The presence of each query."""
     origin: Origin | None
 
-    def with_rows(self, rows: Sequence[Row]) -> Detections:
+    def with_rows(self, rows: Sequence[Row]) -> Held:
         """The detections of the rows, of these queries and of this origin."""
-        return replace(to_detections(rows, self.asked), origin=self.origin)
+        return replace(from_rows(rows, self.asked), origin=self.origin)
 
 
 NO_HEAD = Head(None, {}, None)
@@ -102,7 +104,7 @@ def _to_entry(video: str, found: Detections) -> dict[str, Any]:
     return {**entry, "video": {**entry.get("video", {}), "path": video}}
 
 
-def _read_entry(entry: Any, path: Path, where: str) -> tuple[str, Detections]:
+def _read_entry(entry: Any, path: Path, where: str) -> tuple[str, Held]:
     head = read_head(entry, where)
     moments = get(entry, "moments", list, where)
     rows = [_read_moment(m, head.asked, f"{where}: moments[{i}]") for i, m in enumerate(moments)]

@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from openmoment.detections import Detections as Held
+from openmoment.detections import Row
 from openmoment.errors import FormatError
-from openmoment.export.base import Format, Found, Row, by_video, check_score
+from openmoment.export.base import Format, Found, Read, by_video
 from openmoment.export.json import NO_HEAD, read_head, to_head
 from openmoment.export.rate import rate_of, to_frames, to_seconds
 from openmoment.storage.atomic import write_text
-from openmoment.storage.reading import check_order, get, get_number, read_json
+from openmoment.storage.reading import check_order, check_score, get, get_number, read_json
 from openmoment.types import Detections
 
 META = "openmoment"
@@ -30,14 +32,14 @@ def write(found: Found, path: Path, *, fps: float | None = None) -> None:
     write_text(json.dumps(tasks, ensure_ascii=False, allow_nan=False, indent=2) + "\n", path)
 
 
-def read(path: Path, *, fps: float | None = None) -> dict[str, Detections]:
+def read(path: Path, *, fps: float | None = None) -> Read:
     """Detections by video: the last annotation that was not cancelled, else the last prediction.
 
     A region with several labels is a moment of each; one without a score has 1. Regions that are
     no timeline labels are passed over. Raises FormatError.
     """
     tasks = read_json(path)
-    videos: dict[str, Detections] = {}
+    videos: Read = {}
     for i, task in enumerate(tasks if isinstance(tasks, list) else [tasks]):
         video, found = _read_task(task, path, f"{path}: [{i}]", fps)
         if video in videos:
@@ -89,7 +91,7 @@ def _to_region(
     }
 
 
-def _read_task(task: Any, path: Path, where: str, fps: float | None) -> tuple[str, Detections]:
+def _read_task(task: Any, path: Path, where: str, fps: float | None) -> tuple[str, Held]:
     data = get(task, "data", dict, where)
     meta, head = task.get("meta"), NO_HEAD
     ours = meta.get(META) if isinstance(meta, dict) else None

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from openmoment.datasets.base import Moment
+from openmoment.detections import Row, from_rows
 from openmoment.errors import FormatError
 from openmoment.evaluation.retrieval import Retrieved, read_rows, read_windows
 from openmoment.evaluation.retrieval_files import write_predictions
-from openmoment.export.base import Format, Found, Row, by_video, to_detections
+from openmoment.export.base import Format, Found, Read, by_video
 from openmoment.storage.reading import get
-from openmoment.types import Detections
 
 
 def write(found: Found, path: Path) -> None:
@@ -32,7 +32,7 @@ def write(found: Found, path: Path) -> None:
     write_predictions(answers, moments, path)
 
 
-def read(path: Path) -> dict[str, Detections]:
+def read(path: Path) -> Read:
     """Detections by video. Scores may be any finite numbers, as other tools write them.
 
     A query's best score stands for its presence, 0 where it has no window. Raises FormatError.
@@ -46,7 +46,7 @@ def read(path: Path) -> dict[str, Detections]:
         presence = asked.setdefault(video, {})
         presence[query] = max(best, presence.get(query, 0.0))
         rows.setdefault(video, []).extend(new)
-    return {video: to_detections(rows[video], asked[video]) for video in rows}
+    return {video: from_rows(rows[video], asked[video]) for video in rows}
 
 
 QVHIGHLIGHTS = Format(

@@ -7,19 +7,11 @@ not found, and the video, are not in the file.
 
 from pathlib import Path
 
-from openmoment.export.base import (
-    Format,
-    Found,
-    Row,
-    from_label,
-    only_video,
-    to_detections,
-    to_label,
-)
+from openmoment.detections import Row, from_rows
+from openmoment.export.base import Format, Found, Read, from_label, only_video, to_label
 from openmoment.export.cues import format_span, parse_cue, split_blocks
 from openmoment.storage.atomic import write_text
 from openmoment.storage.reading import read_text
-from openmoment.types import Detections
 
 
 def write(found: Found, path: Path) -> None:
@@ -32,13 +24,13 @@ def write(found: Found, path: Path) -> None:
     write_text("\n".join(blocks), path)
 
 
-def read(path: Path) -> dict[str, Detections]:
+def read(path: Path) -> Read:
     """The detections, under the file's stem; a text without a score has 1. Raises FormatError."""
     rows: list[Row] = []
     for number, block in split_blocks(read_text(path)):
         cue = parse_cue(block, f"{path}, line {number}")
         rows.append(Row(cue.start_s, cue.end_s, *from_label(cue.text)))
-    return {path.stem: to_detections(rows)}
+    return {path.stem: from_rows(rows)}
 
 
 SRT = Format(

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from openmoment.detections import Row
 from openmoment.errors import FormatError
-from openmoment.export.base import Format, Found, Row, by_video, parse_score
+from openmoment.export.base import Format, Found, Read, by_video, parse_score
 from openmoment.export.json import NO_HEAD, Head, read_head, to_head
 from openmoment.storage.atomic import write_text
 from openmoment.storage.reading import check_order, get, read_json, to_number
@@ -51,7 +52,7 @@ def write(found: Found, path: Path) -> None:
     write_text(json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n", path)
 
 
-def read(path: Path) -> dict[str, Detections]:
+def read(path: Path) -> Read:
     """Detections by video, also of projects made in VIA.
 
     Each attribute of a segment but ``score`` is a query; one without any is ``unlabelled``. What
@@ -74,7 +75,7 @@ def read(path: Path) -> dict[str, Detections]:
         if view not in rows:
             raise FormatError(f"{where}: vid: there is no view {view!r}.")
         rows[view].extend(_to_rows(segment, attributes, where))
-    videos: dict[str, Detections] = {}
+    videos: Read = {}
     for view in views:
         head = heads.get(view, NO_HEAD)
         name = names[view] if head.video is None else head.video

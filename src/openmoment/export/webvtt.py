@@ -11,13 +11,13 @@ import json
 import re
 from pathlib import Path
 
+from openmoment.detections import Row
 from openmoment.errors import FormatError
-from openmoment.export.base import Format, Found, Row, check_score, only_video
+from openmoment.export.base import Format, Found, Read, only_video
 from openmoment.export.cues import format_span, parse_cue, split_blocks
 from openmoment.export.json import NO_HEAD, Head, read_head, to_head
 from openmoment.storage.atomic import write_text
-from openmoment.storage.reading import read_text, to_number
-from openmoment.types import Detections
+from openmoment.storage.reading import check_score, read_text, to_number
 
 _HEAD, _SCORE = "NOTE openmoment ", "NOTE score "
 
@@ -32,7 +32,7 @@ def write(found: Found, path: Path) -> None:
     write_text("\n\n".join(blocks) + "\n", path)
 
 
-def read(path: Path) -> dict[str, Detections]:
+def read(path: Path) -> Read:
     """The video and its detections, also from other tools' files.
 
     Without our comments the file's stem names the video, and a cue's score is 1. Raises

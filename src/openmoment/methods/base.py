@@ -7,6 +7,7 @@ from jaxtyping import Float
 from numpy import ndarray as Array
 
 from openmoment.encoders.base import Space
+from openmoment.methods.traits import Traits
 from openmoment.types import Annotations, Detections, Queries, Snippets
 
 
@@ -20,6 +21,11 @@ class Method(Protocol):
     config: Any
 
     def __init__(self, config: Any, space: Space) -> None: ...
+
+    @classmethod
+    def traits_of(cls, config: Any) -> Traits:
+        """What others may know of the method with these settings."""
+        ...
 
     def localize(self, snippets: Snippets, queries: Queries) -> Detections:
         """The moments of each query, best first, with each query's presence."""

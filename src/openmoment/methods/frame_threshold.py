@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
 from openmoment.encoders.base import Space
+from openmoment.methods.traits import Traits
 from openmoment.postprocess import runs
 from openmoment.storage.rows import over_blocks
 from openmoment.types import Detections, Queries, Snippets
@@ -43,6 +44,10 @@ class FrameThreshold:
     def __init__(self, config: FrameThresholdConfig, space: Space) -> None:
         self.config = config
         self.space = space
+
+    @classmethod
+    def traits_of(cls, config: FrameThresholdConfig) -> Traits:
+        return Traits()
 
     def curves(self, snippets: Snippets, queries: Queries) -> Float[Array, "k t"]:
         """The probability of each query in each frame."""

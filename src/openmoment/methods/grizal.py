@@ -10,7 +10,7 @@ a label, s tokens of a pair, e their width, r pairs of a piece and a label, d wi
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ from openmoment.encoders.joint import TEXT_TOKENS, Pairing
 from openmoment.encoders.towers.projected import unit
 from openmoment.errors import FeatureError
 from openmoment.methods.trained import CLIP_SCALE, CLIP_WIDTHS, Trained, TrainedConfig, Widths
+from openmoment.methods.traits import Traits
 from openmoment.postprocess import runs
 from openmoment.types import Detections, Queries, SnippetGrid, Snippets
 
@@ -100,10 +101,6 @@ class GrizalConfig(RegionDecoding, TrainedConfig):
             )
         if self.features == "own" and self.similarity_cue:
             raise ValueError("features own need similarity_cue=false")
-
-    @property
-    def sees_flow(self) -> bool:
-        return self.use_flow
 
 
 # parts of the network -------------------------------------------------------------------------
@@ -258,6 +255,10 @@ class Grizal(Trained):
     @property
     def _blocks(self) -> list[FTransformer]:
         return [block for block in self.f_transformers if isinstance(block, FTransformer)]
+
+    @classmethod
+    def traits_of(cls, config: GrizalConfig) -> Traits:
+        return replace(super().traits_of(config), sees_flow=config.use_flow, task=config.task)
 
     @classmethod
     def templates_of(cls, config: GrizalConfig) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ Axes: b pieces, t snippets, k classes, n proposals, d widths.
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -33,6 +33,7 @@ from openmoment.encoders.base import Space
 from openmoment.errors import ConfigError
 from openmoment.methods.base import Answer
 from openmoment.methods.trained import CLIP_WIDTHS, Trained, TrainedConfig, Widths
+from openmoment.methods.traits import Traits
 from openmoment.types import (
     Annotations,
     Detections,
@@ -105,6 +106,10 @@ class Proposing(Trained):
             boundary_ratio=config.boundary_ratio,
         )
         self._given: Iterator[Proposals] | None = None
+
+    @classmethod
+    def traits_of(cls, config: ProposingConfig) -> Traits:
+        return replace(super().traits_of(config), is_told_truth=config.proposals == "gt")
 
     # the second stage, each method's own ---------------------------------------------------
 

@@ -21,6 +21,7 @@ from numpy import ndarray as Array
 
 from openmoment.encoders.base import Calibration, Space
 from openmoment.methods.base import Answer
+from openmoment.methods.traits import Traits
 from openmoment.postprocess import nms, outermost, runs
 from openmoment.storage.rows import over_blocks
 from openmoment.types import Detections, Queries, SnippetGrid, Snippets
@@ -59,6 +60,10 @@ class Similarity:
     def __init__(self, config: SimilarityConfig, space: Space) -> None:
         self.config = config
         self.space = space
+
+    @classmethod
+    def traits_of(cls, config: SimilarityConfig) -> Traits:
+        return Traits(min_score=config.min_score, min_presence=config.min_presence)
 
     # model -----------------------------------------------------------------------------
 

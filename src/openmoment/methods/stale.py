@@ -39,6 +39,7 @@ from openmoment.methods.trained import (
     Trained,
     Widths,
 )
+from openmoment.methods.traits import Traits
 from openmoment.types import Annotations, Queries, Snippets
 
 
@@ -67,6 +68,11 @@ class StaleConfig(MaskedConfig):
     dice_weight: float = 0.4  # lambda of eq. 10
     complete_weight: float = 1.0
     consistency_weight: float = 1.0
+
+    @property
+    def is_oracle(self) -> bool:
+        """Whether it decodes what only the truth says."""
+        return self.gt_masks or self.mask_method == "gt"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -219,6 +225,10 @@ class Stale(Trained):
         is_closed = config.text_encoder == "none" and not config.classes
         return replace(config, classes=tuple(names)) if is_closed else config
 
+    @classmethod
+    def traits_of(cls, config: StaleConfig) -> Traits:
+        return replace(super().traits_of(config), is_told_truth=config.is_oracle)
+
     # network ---------------------------------------------------------------------------------
 
     def read_texts(self, names: Sequence[str], texts: Float[Tensor, "k d"]) -> Float[Tensor, "c d"]:
@@ -349,7 +359,7 @@ class Stale(Trained):
 
     def _next_truth(self, features: Tensor, texts: Tensor) -> Batch | None:
         """What an oracle is told of the next pieces; None for all that are none."""
-        if not self.config.gt_masks and self.config.mask_method != "gt":
+        if not self.config.is_oracle:
             return None
         if self._truth is None:
             raise ConfigError(

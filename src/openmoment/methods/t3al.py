@@ -25,6 +25,7 @@ from numpy import ndarray as Array
 from openmoment.encoders.base import HasTextTower, Space, Towers
 from openmoment.errors import ConfigError
 from openmoment.methods.similarity import Similarity, SimilarityConfig
+from openmoment.methods.traits import Traits
 from openmoment.postprocess import bridge, nms, runs
 from openmoment.types import Annotations, Detections, Queries, SnippetGrid, Snippets
 
@@ -142,6 +143,10 @@ class T3al:
     def __init__(self, config: T3alConfig, space: Space) -> None:
         self.config = config
         self.space = space
+
+    @classmethod
+    def traits_of(cls, config: T3alConfig) -> Traits:
+        return Traits(reads_words=config.adapt_text_encoder, min_presence=config.min_presence)
 
     # algorithm 1 ---------------------------------------------------------------------------
 

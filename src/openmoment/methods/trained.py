@@ -24,6 +24,7 @@ from openmoment.encoders.base import Encoder, Space
 from openmoment.encoders.joint import Pairing
 from openmoment.errors import ConfigError, FeatureError
 from openmoment.methods.base import Answer
+from openmoment.methods.traits import Traits
 from openmoment.types import Detections, Queries, SnippetGrid, Snippets
 
 _AT_ONCE = 8  # pieces that go through the network together
@@ -55,16 +56,6 @@ class TrainedConfig:
     @property
     def axis(self) -> TimeAxis:
         return TimeAxis(self.time_axis, self.length, self.window_fps, self.overlap)
-
-    @property
-    def sees_frames(self) -> bool:
-        """Whether it learns from frames, through an image tower of its own."""
-        return False
-
-    @property
-    def sees_flow(self) -> bool:
-        """Whether it takes features of optical flow beside the others."""
-        return False
 
 
 @dataclass(frozen=True)
@@ -143,6 +134,18 @@ class Trained(nn.Module):
     @property
     def pairing(self) -> Pairing | None:
         return self.pairing_of(self.config)
+
+    @classmethod
+    def traits_of(cls, config: Any) -> Traits:
+        """Of all trained methods; one that takes more says so over this."""
+        return Traits(
+            takes_other_features=config.features == "own",
+            reads_words=True,
+            templates=cls.templates_of(config),
+            pairing=cls.pairing_of(config),
+            has_windows=True,
+            min_score=config.min_score,
+        )
 
     @classmethod
     def is_ready(cls, settings: Mapping[str, object]) -> bool:

@@ -46,8 +46,8 @@ from openmoment.encoders.prompts import KINETICS_PROMPTS
 from openmoment.errors import ConfigError
 from openmoment.methods.base import Answer
 from openmoment.methods.trained import CLIP_WIDTHS, ParameterGroup, Trained, TrainedConfig, Widths
-from openmoment.pipeline.tasks import label_by_curves
-from openmoment.postprocess import merge, runs
+from openmoment.methods.traits import Traits
+from openmoment.postprocess import label_by_curves, merge, runs
 from openmoment.types import Detections, Queries, SnippetGrid, Snippets
 
 Task = Literal["tal", "mr", "as", "clips"]
@@ -125,10 +125,6 @@ class UnLocConfig(PointDecoding, TrainedConfig):
     @property
     def axis(self) -> TimeAxis:
         return TimeAxis(self.time_axis, self.length, self.window_fps, self.overlap, self.stretch)
-
-    @property
-    def sees_frames(self) -> bool:
-        return self.tune_image
 
     @property
     def reads_words(self) -> bool:
@@ -258,6 +254,10 @@ class UnLoc(Trained):
     @property
     def _has_fpn(self) -> bool:
         return self.config.pyramid == "fpn" and self.config.task in ("tal", "mr")
+
+    @classmethod
+    def traits_of(cls, config: UnLocConfig) -> Traits:
+        return replace(super().traits_of(config), sees_frames=config.tune_image, task=config.task)
 
     @classmethod
     def templates_of(cls, config: UnLocConfig) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from openmoment.encoders.base import Space
+from openmoment.methods.traits import Traits
 from openmoment.storage.rows import mean_row
 from openmoment.types import Detections, Queries, Snippets
 
@@ -34,6 +35,10 @@ class WholeVideo:
     def __init__(self, config: WholeVideoConfig, space: Space) -> None:
         self.config = config
         self.space = space
+
+    @classmethod
+    def traits_of(cls, config: WholeVideoConfig) -> Traits:
+        return Traits()
 
     def localize(self, snippets: Snippets, queries: Queries) -> Detections:
         logits = self.space.logits(mean_row(snippets.features)[None], queries.embeddings)[:, 0]

@@ -3,22 +3,18 @@ snippet shows. Detections in, Detections out; the first task is what methods ans
 """
 
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
-from openmoment.postprocess import cover
-from openmoment.types import Detections, SnippetGrid
+from openmoment.postprocess import cover, label_by_curves
+from openmoment.types import Detections, SnippetGrid, Task
 
-Task = Literal["tal", "mr", "as"]
-"""Temporal action localization, moment retrieval, action segmentation."""
 TASKS: tuple[Task, ...] = get_args(Task)
 TOP = 5
 """How many moments of a sentence are worth a look."""
-SURE = 0.5
-"""The probability that a class has to exceed for a snippet not to be background."""
 
 
 def best_of_each(found: Detections, num: int) -> Detections:
@@ -30,17 +26,6 @@ def best_of_each(found: Detections, num: int) -> Detections:
         if taken[label] <= num:
             kept.append(i)
     return found[kept]
-
-
-def label_by_curves(
-    curves: Float[Array, "k t"],
-) -> tuple[Int[Array, " t"], Float[Array, " t"]]:
-    """Each snippet's label and how sure it is: the best class above one half, else background, -1.
-
-    Of equal ones the first. Source: UnLoc, 4.1.1.
-    """
-    best, score = curves.argmax(axis=0), curves.max(axis=0)
-    return np.where(score > SURE, best, -1), score
 
 
 def segment(found: Detections, *, by_curves: bool) -> Detections:

@@ -17,7 +17,7 @@ from typing import Any
 from openmoment.datasets.base import prompt_name
 from openmoment.errors import ConfigError, ProviderError
 from openmoment.extras import require
-from openmoment.priors.providers import Access
+from openmoment.priors.access import Access
 
 OPENAI_URL = "https://api.openai.com/v1"
 TEXT_PROMPT = (

@@ -4,10 +4,10 @@ Making a provider touches no network and loads no weights; what keeps one from r
 when it is first asked.
 """
 
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from openmoment.errors import ConfigError, UnknownNameError
+from openmoment.priors.access import Access
 
 TEXT_PROVIDERS = ("template", "none", "openai:MODEL", "transformers:FOLDER")
 IMAGE_PROVIDERS = ("none", "folder:DIR", "openai:MODEL", "diffusers:FOLDER")
@@ -61,20 +61,6 @@ class ImageProvider(Protocol):
     def draw(self, label: str, index: int, *, seed: int) -> bytes:
         """A picture file. Raises ProviderError for this label, ConfigError for every one."""
         ...
-
-
-@dataclass(frozen=True)
-class Access:
-    """How providers reach what they need."""
-
-    base_url: str | None = None
-    """Of an OpenAI-compatible server; None: OPENAI_BASE_URL, else OpenAI's own."""
-    timeout_s: float = 120.0
-    """For one answer."""
-    max_retries: int = 3
-    """Of an answer that did not come, or that the server asks to wait for."""
-    device: str = "cpu"
-    """Where local models run."""
 
 
 def load_text_provider(spec: str, access: Access | None = None) -> TextProvider:

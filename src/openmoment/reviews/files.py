@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from openmoment.errors import FormatError
-from openmoment.export.base import check_score
 from openmoment.reviews.document import (
     SCHEMA,
     Change,
@@ -20,7 +19,7 @@ from openmoment.reviews.document import (
     to_time,
 )
 from openmoment.storage.atomic import write_text
-from openmoment.storage.reading import check_order, get, get_number, read_json
+from openmoment.storage.reading import check_order, check_score, get, get_number, read_json
 
 MAX_TEXT = 500
 """Characters of a query, an id, or a name of a person."""

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from openmoment.export.base import Row
-from openmoment.export.base import to_detections as from_rows
+from openmoment.detections import Row, from_rows
 from openmoment.reviews.document import Review
 from openmoment.types import Annotations, Detections, Origin
 

@@ -118,3 +118,9 @@ def check_order(start_s: float, end_s: float, where: str) -> None:
 
 
 _KINDS: dict[type, str] = {str: "text", list: "a list", dict: "an object"}
+
+
+def check_score(score: float, where: str) -> None:
+    """Raises FormatError starting with ``where`` when a score is not in [0, 1]."""
+    if not 0 <= score <= 1:
+        raise FormatError(f"{where}: expected a score from 0 to 1, got {score:g}.")

@@ -17,7 +17,7 @@ from openmoment.datasets.base import prompt_name
 from openmoment.errors import FeatureError, FormatError, UnknownNameError
 from openmoment.features.file import FLOW_SUFFIX, SUFFIX
 from openmoment.methods.trained import Trained
-from openmoment.pipeline.answering import tidy_name
+from openmoment.pipeline.queries import tidy_name
 from openmoment.storage.listing import find_videos
 from openmoment.training.data import MEMORY_BYTES, Advance, Load, Piece, Pieces, Where, stack
 from openmoment.types import Queries, Snippets

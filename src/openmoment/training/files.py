@@ -6,9 +6,8 @@ from pathlib import Path
 
 from openmoment.encoders.base import Encoder
 from openmoment.errors import FeatureError
-from openmoment.experiments.detection import FeatureFolder
 from openmoment.features.cache import Cache
-from openmoment.pipeline.answering import encode_snippets
+from openmoment.pipeline.snippets import FeatureFolder, encode_snippets
 from openmoment.types import Recipe, Snippets
 
 

@@ -54,7 +54,7 @@ def _require_alike(folder: Path, then: TrainingCard, method: Trained, card: Trai
     for name in sorted(method.INHERITED):
         if old[name] != new[name]:
             raise ConfigError(f"{folder}: has {name}={old[name]}, asked for {name}={new[name]}.")
-    if before.sees_frames and not config.sees_frames:
+    if method.traits_of(before).sees_frames and not method.traits_of(config).sees_frames:
         raise ConfigError(
             f"{folder}: sees through an image tower that it tuned itself. Train from videos too, "
             "or begin with a checkpoint that was trained on features."

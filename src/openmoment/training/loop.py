@@ -24,20 +24,20 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from openmoment.blocks.batch import Batch
 from openmoment.checkpoints.card import TrainingCard
-from openmoment.checkpoints.weights import (
-    Progressed,
-    require_same_config,
-    restore_state,
-    save_state,
-    write_checkpoint,
-    write_config,
-)
+from openmoment.checkpoints.weights import write_config
 from openmoment.errors import TrainingError
 from openmoment.methods.trained import Trained
 from openmoment.training.config import TrainConfig
 from openmoment.training.data import Pieces, Steps, ahead, to_device
 from openmoment.training.log import FileLog, Log, RunLog, TensorBoardLog
 from openmoment.training.processes import Processes
+from openmoment.training.state import (
+    Progressed,
+    finish,
+    require_same_config,
+    restore_state,
+    save_state,
+)
 
 
 class Heard(NamedTuple):
@@ -140,7 +140,7 @@ def train(
 
     card = finished(card, done, processes.device)
     if is_main:
-        write_checkpoint(method, card, out)
+        finish(method, card, out)
     processes.wait_for_everyone()
     return card
 

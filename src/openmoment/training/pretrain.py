@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from openmoment.checkpoints.card import TrainingCard, is_finished
-from openmoment.checkpoints.weights import require_same_config
 from openmoment.config import from_table
 from openmoment.datasets.base import prompt_name
 from openmoment.encoders.base import Encoder
 from openmoment.errors import ConfigError
 from openmoment.evaluation.protocol import ALL_CLASSES, OWN_CLASSES
-from openmoment.experiments.detection import FeatureFolder
 from openmoment.features.cache import Cache
-from openmoment.pipeline.answering import encode_queries
+from openmoment.methods.traits import Traits
+from openmoment.pipeline.queries import encode_queries
+from openmoment.pipeline.snippets import FeatureFolder
 from openmoment.training.clips import ClipData, ClipFolder, find_clips
 from openmoment.training.config import TrainConfig
 from openmoment.training.data import Advance
@@ -31,6 +31,7 @@ from openmoment.training.run import (
     trainable,
     with_task,
 )
+from openmoment.training.state import require_same_config
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,10 @@ def plan_clips(
     folder = videos or features
     if folder is None or (videos and features):
         raise ConfigError("Say where the clips are: --clips DIR of videos, or --features DIR.")
-    if settings.sees_frames and features:
+    traits = cls.traits_of(settings)
+    if traits.sees_frames and features:
         raise ConfigError(f"This {method} learns from frames: give videos, --clips DIR.")
-    if settings.features == "own" and videos:
+    if traits.takes_other_features and videos:
         raise ConfigError(f"This {method} reads other features: give these, --features DIR.")
     clips = find_clips(folder, are_features=bool(features), left_out=left_out)
     return ClipPlan(method, settings, config, folder, clips, encoder, bool(features), cache)
@@ -101,10 +103,10 @@ def pretrain(
 ) -> TrainingCard:
     """Train on all clips, into a folder that is there. Raises OpenMomentError."""
     clips, cls = plan.clips, trainable(plan.method)
-    files = _files(plan)
+    traits = cls.traits_of(plan.settings)
+    files = _files(plan, traits)
     said = [prompt_name(name) for name in clips.classes]
-    templates = cls.templates_of(plan.settings)
-    queries = encode_queries(said, plan.encoder, plan.cache, templates=templates)
+    queries = encode_queries(said, plan.encoder, plan.cache, templates=traits.templates)
     first, seed = files.load(next(iter(clips.paths))), plan.config.seed
     method = make_method(cls, plan.settings, plan.encoder.space, first, queries, seed=seed)
     labels = {clip: clips.classes.index(name) for clip, name in clips.labels.items()}
@@ -132,11 +134,11 @@ def pretrain(
     )
 
 
-def _files(plan: ClipPlan) -> AlikeFiles | VideoFiles | EncodedVideos:
+def _files(plan: ClipPlan, traits: Traits) -> AlikeFiles | VideoFiles | EncodedVideos:
     paths = plan.clips.paths
     if plan.are_features:
-        is_own = plan.settings.features == "own"
+        is_own = traits.takes_other_features
         return AlikeFiles(FeatureFolder(plan.folder, plan.encoder, is_own), paths)
-    if plan.settings.sees_frames:
+    if traits.sees_frames:
         return VideoFiles(plan.folder, plan.encoder, plan.config.augment, paths)
     return EncodedVideos(paths, plan.encoder, plan.cache)

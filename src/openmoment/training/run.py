@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, get_args
 import torch
 
 from openmoment.checkpoints.card import TrainingCard, is_finished, read_card, split_folder
-from openmoment.checkpoints.weights import CONFIG, require_same_config
+from openmoment.checkpoints.weights import CONFIG
 from openmoment.config import from_table
 from openmoment.datasets.base import Dataset, Moment, RetrievalDataset, prompt_name
 from openmoment.datasets.names import original
@@ -20,11 +20,12 @@ from openmoment.datasets.splits import NUM_SPLITS, Split, divide_classes, traini
 from openmoment.encoders.base import Encoder, Space
 from openmoment.errors import ConfigError, FeatureError, OpenMomentError, TrainingError
 from openmoment.evaluation.protocol import ALL_CLASSES, OWN_CLASSES
-from openmoment.experiments.detection import FeatureFolder
 from openmoment.features.cache import Cache
 from openmoment.methods import METHODS, preset_settings, presets, training_settings
 from openmoment.methods.trained import Trained, Widths
-from openmoment.pipeline.answering import encode_queries, pair_queries
+from openmoment.methods.traits import Traits
+from openmoment.pipeline.queries import encode_queries, pair_queries
+from openmoment.pipeline.snippets import FeatureFolder
 from openmoment.priors import examples_of, read_priors
 from openmoment.training.config import TrainConfig, divide_settings
 from openmoment.training.data import Advance, Pieces, TrainingData
@@ -34,6 +35,7 @@ from openmoment.training.initial import begin_from
 from openmoment.training.loop import Hear, train
 from openmoment.training.processes import Processes
 from openmoment.training.sentences import SentenceData
+from openmoment.training.state import require_same_config
 from openmoment.types import Queries, Snippets
 
 _EVERY_SPLIT = "all"
@@ -139,7 +141,7 @@ def make_plan(
     if isinstance(dataset, RetrievalDataset) and has_task(cls, _RETRIEVAL):
         own = {_TASK: _RETRIEVAL, **own}
     _require_task(method, own, dataset)
-    if priors and cls.pairing_of(from_table(cls.Config, own, where=f"method {method}")) is None:
+    if priors and _traits(method, own).pairing is None:
         raise ConfigError(f"{method} reads no priors: leave --priors out.")
     return Plan(
         method,
@@ -170,6 +172,12 @@ def resolve(
     return own, from_table(TrainConfig, training, where="training")
 
 
+def _traits(method: str, settings: Mapping[str, object]) -> Traits:
+    """Of a method with these settings. Raises ConfigError."""
+    cls = trainable(method)
+    return cls.traits_of(from_table(cls.Config, settings, where=f"method {method}"))
+
+
 def _require_task(
     method: str, settings: Mapping[str, object], dataset: Dataset | RetrievalDataset
 ) -> None:
@@ -177,7 +185,7 @@ def _require_task(
     cls = trainable(method)
     if settings.get(_TASK) == CLIPS:
         raise ConfigError(f"task={CLIPS} is for whole clips: openmoment pretrain {method}.")
-    task = getattr(from_table(cls.Config, settings, where=f"method {method}"), _TASK, "tal")
+    task = _traits(method, settings).task or "tal"
     has_sentences = isinstance(dataset, RetrievalDataset)
     if has_sentences == (task == _RETRIEVAL):
         return
@@ -276,7 +284,7 @@ def train_split(
     """
     cls = trainable(plan.method)
     settings = from_table(cls.Config, plan.settings, where=f"method {plan.method}")
-    files = _files(plan, settings)
+    files = _files(plan, cls.traits_of(settings))
     annotated = _annotated(plan.dataset, split)
     videos = {video: true for video, true in annotated.items() if video in files}
     missing = tuple(sorted(annotated.keys() - videos.keys()))
@@ -337,13 +345,12 @@ def made_with(
 
 def _queries(cls: type[Trained], settings: Any, texts: list[str], plan: Plan) -> Queries:
     """The texts as the method reads them."""
-    templates = cls.templates_of(settings)
-    queries = encode_queries(texts, plan.encoder, plan.cache, templates=templates)
-    pairing = cls.pairing_of(settings)
-    if pairing is None:
+    traits = cls.traits_of(settings)
+    queries = encode_queries(texts, plan.encoder, plan.cache, templates=traits.templates)
+    if traits.pairing is None:
         return queries
     examples = examples_of(queries.names, priors=read_priors(plan.priors)) if plan.priors else None
-    return pair_queries(queries, pairing, plan.encoder, plan.cache, examples)
+    return pair_queries(queries, traits.pairing, plan.encoder, plan.cache, examples)
 
 
 class _Material(NamedTuple):
@@ -394,9 +401,9 @@ def _require_files(
         )
 
 
-def _files(plan: Plan, settings: Any) -> AlikeFiles | VideoFiles:
+def _files(plan: Plan, traits: Traits) -> AlikeFiles | VideoFiles:
     """What the method learns from. Raises ConfigError where that is not given."""
-    if settings.sees_frames:
+    if traits.sees_frames:
         if plan.videos is None:
             raise ConfigError(f"This {plan.method} learns from frames: give videos, --videos DIR.")
         return VideoFiles(plan.videos, plan.encoder, plan.config.augment)
@@ -405,8 +412,8 @@ def _files(plan: Plan, settings: Any) -> AlikeFiles | VideoFiles:
     folder = FeatureFolder(
         plan.features,
         plan.encoder,
-        is_own=settings.features == "own",
-        has_flow=settings.sees_flow,
+        is_own=traits.takes_other_features,
+        has_flow=traits.sees_flow,
     )
     return AlikeFiles(folder)
 

@@ -15,7 +15,7 @@ from openmoment.blocks.batch import Batch, instances_on
 from openmoment.datasets.base import Moment
 from openmoment.errors import TrainingError
 from openmoment.methods.trained import Trained
-from openmoment.pipeline.answering import tidy_name
+from openmoment.pipeline.queries import tidy_name
 from openmoment.training.data import (
     MEMORY_BYTES,
     Advance,

@@ -449,7 +449,7 @@ def test_a_method_is_evaluated_in_the_made_up_world(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "openmoment.pipeline.answering.BACKGROUND", BACKGROUND[:2]
+        "openmoment.pipeline.queries.BACKGROUND", BACKGROUND[:2]
     )  # words take their time
     args = ("evaluate", "--method", "similarity", "--backbone", "synthetic")
     where = ("--dataset", "synthetic-thumos14", "--root", folder)

@@ -24,7 +24,7 @@ from openmoment.evaluation.published import published_beside
 from openmoment.experiments.detection import SnippetSource
 from openmoment.experiments.retrieval import run_retrieval, sentence_checks
 from openmoment.methods.background import BACKGROUND
-from openmoment.pipeline.answering import load_pipeline
+from openmoment.pipeline import load_pipeline
 from openmoment.types import Recipe
 
 NAMES, WIDTH = PHRASES[:12], 64
@@ -153,7 +153,7 @@ def test_files_are_those_of_a_marked_dataset(folder: Path, tmp_path: Path) -> No
 
 def test_similarity_finds_some_of_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "openmoment.pipeline.answering.BACKGROUND", BACKGROUND[:2]
+        "openmoment.pipeline.queries.BACKGROUND", BACKGROUND[:2]
     )  # words take their time
     data = load_retrieval("synthetic-charades-sta", folder)
     source = SnippetSource(load_pipeline("synthetic"), folder / "features")

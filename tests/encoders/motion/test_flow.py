@@ -7,7 +7,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -41,12 +40,13 @@ from openmoment.errors import (
     UnknownNameError,
     VideoError,
 )
-from openmoment.experiments.detection import FeatureFolder
 from openmoment.features.cache import Cache
 from openmoment.features.file import read_features
 from openmoment.methods import load_method
-from openmoment.pipeline.answering import Pipeline, encode_snippets
+from openmoment.methods.traits import Traits
+from openmoment.pipeline.answering import Pipeline
 from openmoment.pipeline.extraction import extract
+from openmoment.pipeline.snippets import FeatureFolder, encode_snippets
 from openmoment.types import Snippets
 from openmoment.video import Frame, read_frames
 
@@ -304,7 +304,7 @@ def test_the_motion_comes_with_the_frames_where_it_is_seen(video: Path) -> None:
     plain = Pipeline(encoder, load_method("similarity", encoder.space), "similarity", 4.0, None)
     assert plain.snippets(video).flow is None
     told = load_method("similarity", encoder.space)
-    told.config = SimpleNamespace(sees_flow=True)
+    told.traits_of = lambda config: Traits(sees_flow=True)
     with pytest.raises(ConfigError, match="not made here"):
         replace(plain, method=told).snippets(video)
     both = replace(plain, method=told, flow=seen).snippets(video)

@@ -1,6 +1,6 @@
 """What the verbs share that read files of moments: any format, reviews, folders; video lengths."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -37,7 +37,7 @@ class Read(NamedTuple):
 
 def read_moments(
     path: Path, format_name: str | None = None, *, fps: float | None = None
-) -> dict[str, Detections]:
+) -> Mapping[str, Detections]:
     """The moments of a file by video: in any export format, or a review. Raises FormatError.
 
     ``fps`` is the rate of frames where a format counts them.

@@ -27,6 +27,7 @@ from openmoment.encoders.two_tower.open_clip_names import (
     missing_packages,
     missing_weights,
     name_of,
+    parse_spec,
 )
 from openmoment.encoders.weights.hub import offline
 from openmoment.errors import ConfigError, MissingWeightsError
@@ -269,6 +270,15 @@ class OpenClip(TwoTower):
         shape = (1, 3, 1, 1)
         mean, std = (torch.tensor(v).view(shape) for v in (normalize.mean, normalize.std))
         return Compose(steps[:-2]), mean, std
+
+
+def from_name(name: str, *, device: str, precision: str) -> OpenClip | None:
+    """The model of ``MODEL@TAG``, ``MODEL@PATH`` or a folder of open_clip; None for other names.
+
+    Raises MissingWeightsError.
+    """
+    weights = parse_spec(name)
+    return OpenClip(weights, device=device, precision=precision) if weights else None
 
 
 class OpenClipSpace(ProjectedSpace):

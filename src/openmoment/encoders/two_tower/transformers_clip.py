@@ -131,3 +131,11 @@ class TransformersClip(TwoTower):
         model.eval().requires_grad_(False)
         kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
         return model.to(self.device, kinds[self.precision]), processor
+
+
+def from_name(name: str, *, device: str, precision: str) -> TransformersClip | None:
+    """The model in a folder of transformers; None for any other name."""
+    folder = Path(name).expanduser()
+    if not (folder.is_dir() and is_folder(folder)):
+        return None
+    return TransformersClip(folder, device=device, precision=precision)

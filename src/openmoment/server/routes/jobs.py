@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from openmoment.pipeline.answering import tidy_names
+from openmoment.pipeline.queries import tidy_names
 from openmoment.server.routes.parts import REFUSED, JobId
 from openmoment.server.service.answers import Json
 from openmoment.server.service.problems import RefusedError

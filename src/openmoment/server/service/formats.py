@@ -1,5 +1,6 @@
 """Moments in the formats of other tools: written for a download, read from what was sent."""
 
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from openmoment.errors import OpenMomentError
@@ -56,7 +57,7 @@ def _plainly(error: OpenMomentError, path: Path, name: str) -> str:
     return str(error).replace(str(path), name)
 
 
-def _of_video(found: dict[str, Detections], video: str, sent: str) -> Detections:
+def _of_video(found: Mapping[str, Detections], video: str, sent: str) -> Detections:
     """What a file says of this video; a file about one video is taken to be about this."""
     if len(found) == 1:
         return next(iter(found.values()))

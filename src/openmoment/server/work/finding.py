@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from openmoment.calibration import read_calibration
+from openmoment.detections import Row, from_rows
 from openmoment.errors import ConfigError, FormatError
-from openmoment.export.base import Row, to_detections
 from openmoment.export.json import read, write
 from openmoment.features.cache import Cache
-from openmoment.pipeline.answering import Pipeline, load_pipeline, tidy_names
+from openmoment.pipeline import load_pipeline
+from openmoment.pipeline.answering import Pipeline
+from openmoment.pipeline.queries import tidy_names
 from openmoment.server.work.curves import write_curves
 from openmoment.server.work.worker import Tell
 from openmoment.types import Detections
@@ -63,8 +65,7 @@ def _decisions(pipeline: Pipeline, names: Sequence[str], calibration: str | None
 
     A calibration of another backbone or method than was asked for this time says nothing.
     """
-    own = float(getattr(pipeline.method.config, "min_score", 0.0))
-    thresholds = dict.fromkeys(names, own)
+    thresholds = dict.fromkeys(names, pipeline.traits.min_score)
     settings = dict(pipeline.settings)
     if calibration is not None:
         fitted = read_calibration(Path(calibration))
@@ -95,7 +96,7 @@ def keep_predictions(ranked: Detections, path: Path) -> None:
         asked = {n: float(p) for n, p in zip(old.names, old.presence, strict=True)}
         asked |= {n: float(p) for n, p in zip(ranked.names, ranked.presence, strict=True)}
         rows = [Row(*d) for d in old if d.name not in new] + [Row(*d) for d in ranked]
-        ranked = replace(to_detections(rows, asked), origin=ranked.origin)
+        ranked = replace(from_rows(rows, asked), origin=ranked.origin)
     path.parent.mkdir(parents=True, exist_ok=True)
     write(ranked, path)
 

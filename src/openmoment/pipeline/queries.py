@@ -1,0 +1,84 @@
+"""From what a person asks for to queries: words, tidied and embedded, and examples of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from openmoment.encoders.base import Encoder
+from openmoment.encoders.joint import Pairing
+from openmoment.encoders.prompts import AS_IT_IS, encode_with
+from openmoment.errors import QueryError
+from openmoment.features.cache import Cache
+from openmoment.methods.background import BACKGROUND
+from openmoment.priors.examples import Example, blend, describe, embed_pictures
+from openmoment.priors.pairs import encode_pairs
+from openmoment.types import Queries
+
+
+def encode_queries(
+    names: Sequence[str],
+    encoder: Encoder,
+    cache: Cache | None,
+    *,
+    templates: Sequence[str] = (),
+) -> Queries:
+    """Names and background in an encoder's space, in ``templates`` or in the encoder's own.
+
+    Raises QueryError.
+    """
+    tidy = tidy_names(names)
+    texts = [*tidy, *BACKGROUND]
+    if not templates:
+        encode = encoder.encode_text
+        vectors = cache.texts(encoder.fingerprint, texts, encode) if cache else encode(texts)
+        return Queries(tidy, vectors[: len(tidy)], vectors[len(tidy) :])
+    variants = np.stack([encode_with(t, texts, encoder, cache) for t in templates], axis=1)
+    vectors = variants.mean(axis=1)
+    return Queries(tidy, vectors[: len(tidy)], vectors[len(tidy) :], variants[: len(tidy)])
+
+
+def tidy_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Queries without stray white space; repeated ones count once. Raises QueryError."""
+    tidy = tuple(dict.fromkeys(map(tidy_name, names)))
+    if not tidy:
+        raise QueryError("No query given. Say what to look for, for example 'pole vault'.")
+    if "" in tidy:
+        raise QueryError("A query is empty. Say what to look for, for example 'pole vault'.")
+    return tidy
+
+
+def tidy_name(name: str) -> str:
+    """Without stray white space."""
+    return " ".join(name.split())
+
+
+def join_examples(
+    queries: Queries, examples: Mapping[str, Example], encoder: Encoder, cache: Cache | None
+) -> Queries:
+    """The queries, each joined by its sentences, as they are, and its pictures."""
+    embeddings = queries.embeddings.copy()
+    for row, name in enumerate(queries.names):
+        if (example := examples.get(name)) is None:
+            continue
+        kinds = [embeddings[row : row + 1]] if example.has_words else []
+        if example.texts:
+            kinds.append(encode_with(AS_IT_IS, example.texts, encoder, cache))
+        if example.images:
+            kinds.append(embed_pictures(example.images, encoder, cache))
+        embeddings[row] = blend(kinds, encoder.space)
+    return replace(queries, embeddings=embeddings, examples=describe(examples))
+
+
+def pair_queries(
+    queries: Queries,
+    pairing: Pairing,
+    encoder: Encoder,
+    cache: Cache | None,
+    examples: Mapping[str, Example] | None,
+) -> Queries:
+    """The queries, with what is generated about each as a joint encoder reads it."""
+    pairs = encode_pairs(
+        queries.names, queries.embeddings, pairing, encoder, cache, examples=examples
+    )
+    return replace(queries, pairs=pairs, examples=describe(examples) if examples else None)
