@@ -9,12 +9,14 @@ import torch
 from spaces import CosineSpace, film, words
 from trained_world import trained_on_films
 
+from openmoment.config import from_table
 from openmoment.encoders import ENCODERS, Encoder, load_encoder
 from openmoment.encoders.base import Space
 from openmoment.errors import ConfigError, MissingWeightsError, UnknownNameError
 from openmoment.evaluation.detection import evaluate_detection
-from openmoment.methods import METHODS, HasCurves, load_method
+from openmoment.methods import METHODS, HasCurves, load_method, preset_settings, presets
 from openmoment.methods.trained import Trained
+from openmoment.methods.traits import Traits
 from openmoment.types import Annotations, Detections, Queries
 
 EVERY = {"min_presence": 0, "min_score": 0}  # settings that some methods have
@@ -96,6 +98,45 @@ def test_curves_are_scores_of_each_snippet(name: str) -> None:
     assert curves.shape == (3, 56)
     assert ((curves >= 0) & (curves <= 1)).all()
     assert curves[1, 20:36].min() > curves[1, :18].max()
+
+
+def configs_of(name: str) -> list:
+    """The defaults of a method, and its presets."""
+    given = [{}, *(preset_settings(name, preset) for preset in presets(name))]
+    return [from_table(METHODS[name].Config, settings, where=name) for settings in given]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_a_method_says_of_itself_is_what_its_settings_say(name: str) -> None:
+    method = METHODS[name]
+    for config in configs_of(name):
+        traits = method.traits_of(config)
+        assert isinstance(traits, Traits)
+        assert traits == method.traits_of(copy.deepcopy(config))
+        own = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+        assert traits.takes_other_features == (own.get("features") == "own")
+        assert traits.has_windows == ("overlap" in own)
+        assert traits.min_score == own.get("min_score", 0.0)
+        assert traits.min_presence == own.get("min_presence", 0.0)
+        assert traits.task == own.get("task")
+        assert all(template.count("{}") == 1 for template in traits.templates)
+        assert not traits.is_told_truth  # no preset is an oracle
+        ranking = method.traits_of(dataclasses.replace(config, **method.RANKING))
+        assert ranking.min_score <= 0.001 and ranking.min_presence == 0.0
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_that_reads_embeddings_alone_does_not_mind_other_words(name: str) -> None:
+    method = ranking(name)
+    if method.traits_of(method.config).reads_words:
+        assert isinstance(method, Trained)
+        return
+    queries = words(3)
+    snippets = film(queries, [(None, 20), (1, 16), (None, 20)])
+    renamed = dataclasses.replace(queries, names=("x", "y", "z"))
+    rows, others = (as_rows(method.localize(snippets, asked)) for asked in (queries, renamed))
+    name_of = dict(zip(queries.names, renamed.names, strict=True))
+    assert [(s, e, name_of[n], score) for s, e, n, score in rows] == others and rows
 
 
 @pytest.mark.parametrize("name", METHODS)
