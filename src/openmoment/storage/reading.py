@@ -69,9 +69,10 @@ def read_cells(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[s
         found = list(table.fieldnames or ())
         missing = [column for column in columns if not {*column.split(" or ")} & {*found}]
         if missing:
+            shown = ", ".join(" ".join(name.split()) for name in found)  # a quote can span lines
             raise FormatError(
                 f"{path}, line 1: column {missing[0]!r} is missing. "
-                f"Expected: {', '.join(columns)}; found: {', '.join(found) or 'none'}."
+                f"Expected: {', '.join(columns)}; found: {shown or 'none'}."
             )
         for cells in table:
             yield table.line_num, cells
