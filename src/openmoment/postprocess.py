@@ -6,6 +6,7 @@ are taken to be non-negative. Axes: n, m segments, t snippets.
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -287,3 +288,32 @@ def label_by_curves(
     """
     best, score = curves.argmax(axis=0), curves.max(axis=0)
     return np.where(score > SURE, best, -1), score
+
+
+class Decision(NamedTuple):
+    """What is said of all that a method ranks. By default everything."""
+
+    min_presence: float = 0.0
+    """A query of less presence has no moment."""
+    sure: float = 0.0
+    """A query of less presence has its best moment alone, as a guess: it is unsure."""
+    min_fit: float = 0.0
+    """A moment whose score is a smaller share of the presence goes, unless it is the best."""
+    min_score: float = 0.0
+    """A moment of a lower score goes, whatever else."""
+
+
+def decide(ranked: Detections, how: Decision) -> Detections:
+    """Of ranked moments, best first, those to be said, and which queries are but guessed at."""
+    presence = ranked.presence[ranked.labels]
+    _, first = np.unique(ranked.labels, return_index=True)
+    is_best = np.zeros(len(ranked), dtype=bool)
+    is_best[first] = True
+    fits = (ranked.scores >= how.min_fit * presence) & (presence >= how.sure)
+    is_said = (is_best | fits) & (presence >= how.min_presence) & (ranked.scores >= how.min_score)
+    unsure = [
+        name
+        for name, occurs in zip(ranked.names, ranked.presence, strict=True)
+        if how.min_presence <= occurs < how.sure
+    ]
+    return replace(ranked[is_said], unsure=frozenset(unsure))

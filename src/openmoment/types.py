@@ -17,6 +17,8 @@ from openmoment.storage.rows import blocks
 
 D = TypeVar("D", bound="Detections")
 
+Answer = Literal["found", "unsure", "not found"]
+"""What is said of a query; of one that is unsure the best guess is shown."""
 Task = Literal["tal", "mr", "as"]
 """Temporal action localization, moment retrieval, action segmentation."""
 
@@ -166,7 +168,8 @@ class Snippets:
 class Queries:
     """What the user asks for, and its embeddings in the encoder's joint space.
 
-    ``background`` are embeddings of generic prompts that a query has to beat; ``variants`` those
+    ``background`` are embeddings of the bank, the fixed texts that each query is held against;
+    ``variants`` those
     of each query in every sentence that a method asked for, whose mean ``embeddings`` then are;
     ``examples`` says which sentences and pictures joined the words, for people; ``pairs`` are
     these for methods that read them apart from the words.
@@ -236,6 +239,8 @@ class Detections:
     names: tuple[str, ...]
     presence: Float[Array, " k"]
     origin: Origin | None = field(default=None, repr=False)
+    unsure: frozenset[str] = frozenset()
+    """Queries that may occur or not: their moments are guesses."""
 
     def __post_init__(self) -> None:
         n = len(self.segments)
@@ -284,6 +289,12 @@ class Detections:
         found = set(self.labels.tolist())
         return tuple(name for i, name in enumerate(self.names) if i not in found)
 
+    def answer_of(self, query: str) -> Answer:
+        """Whether a query is found, not found, or but guessed at."""
+        if query in self.not_found:
+            return "not found"
+        return "unsure" if query in self.unsure else "found"
+
     def of(self: D, *names: str) -> D:
         """The detections, presence and score curves of these queries alone, in their order.
 
@@ -305,6 +316,7 @@ class Detections:
             names=tuple(self.names[label] for label in labels),
             presence=self.presence[labels],
             origin=origin,
+            unsure=self.unsure.intersection(names),
         )
 
     def by_time(self: D) -> D:
@@ -317,7 +329,8 @@ class Detections:
         width = max((len(name) for name in self.names), default=0)
         for start_s, end_s, name, score in self.by_time():
             span = f"{clock(start_s)} - {clock(end_s)}"
-            lines.append(f"  {span}  {name:<{width}}  {score:.2f}")
+            guess = "  unsure" if name in self.unsure else ""
+            lines.append(f"  {span}  {name:<{width}}  {score:.2f}{guess}")
         if self.not_found:
             lines.append("  not found: " + ", ".join(self.not_found))
         return "\n".join(lines)
@@ -336,10 +349,14 @@ class Detections:
                 "backbone": {"name": origin.backbone, "fingerprint": origin.fingerprint},
                 "method": {"name": origin.method, "settings": origin.settings},
             }
-        found = set(self.labels.tolist())
         queries = [
-            {"query": name, "presence": round(float(presence), 4), "found": i in found}
-            for i, (name, presence) in enumerate(zip(self.names, self.presence, strict=True))
+            {
+                "query": name,
+                "presence": round(float(presence), 4),
+                "found": self.answer_of(name) == "found",
+                "answer": self.answer_of(name),
+            }
+            for name, presence in zip(self.names, self.presence, strict=True)
         ]
         moments = [
             {

@@ -93,7 +93,7 @@ def estimate(source: Source, marks: Marks, *, precision: float | None = None) ->
 def _own(source: Source, marks: Marks) -> _Said:
     """What the method says by its own settings, of a query that occurs at least its best moment."""
     method = METHODS[source.method]
-    own = method.traits_of(method.Config())
+    own = method.traits_of(method.Config()).decision
     keeps = marks.scores >= own.min_score
     if own.min_presence:
         keeps = (keeps | _best(marks)) & (marks.presence >= own.min_presence)

@@ -49,11 +49,6 @@ class Towers(NamedTuple):
 class Space(Protocol):
     """How features and text embeddings are compared, in NumPy alone."""
 
-    presence: Calibration
-    """Of a query's margin over its rivals, to how likely it occurs."""
-    match: Calibration
-    """Of a segment's evidence, to how likely it matches a true one at tIoU 0.5."""
-
     def logits(
         self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d"]
     ) -> Float[Array, "k t"]:
@@ -61,9 +56,16 @@ class Space(Protocol):
         ...
 
     def evidence(
-        self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d"]
+        self,
+        features: Float[Array, "t d_in"],
+        embeddings: Float[Array, "k d"],
+        bank: Float[Array, "m d"],
     ) -> Float[Array, "k t"]:
-        """Logits that may also be compared between texts when most of them do not occur."""
+        """What each text's standing among the ``bank`` is computed from (`methods.standing`).
+
+        Comparable between texts when most of them do not occur; each text's own, whatever others
+        are asked.
+        """
         ...
 
     def project_video(self, features: Float[Array, "t d_in"]) -> Float[Array, "t d_joint"]:

@@ -24,9 +24,9 @@ from numpy import ndarray as Array
 
 from openmoment.encoders.base import HasTextTower, Space, Towers
 from openmoment.errors import ConfigError
-from openmoment.methods.similarity import Similarity, SimilarityConfig
+from openmoment.methods.standing import standing_of
 from openmoment.methods.traits import Traits
-from openmoment.postprocess import bridge, nms, runs
+from openmoment.postprocess import Decision, bridge, nms, runs
 from openmoment.types import Annotations, Detections, Queries, SnippetGrid, Snippets
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class T3al:
 
     @classmethod
     def traits_of(cls, config: T3alConfig) -> Traits:
-        return Traits(reads_words=config.adapt_text_encoder, min_presence=config.min_presence)
+        return Traits(reads_words=config.adapt_text_encoder, decision=Decision(config.min_presence))
 
     # algorithm 1 ---------------------------------------------------------------------------
 
@@ -205,8 +205,7 @@ class T3al:
         if self.config.labels == "single":
             powers = np.exp(towers.logit_scale * (likeness - likeness.max()))
             return powers / powers.sum(), [int(likeness.argmax())]
-        ranking = Similarity(SimilarityConfig(min_presence=0.0), self.space)
-        presence = ranking.presence(snippets, queries)
+        presence = standing_of(self.space, snippets, queries).presence
         return presence, np.flatnonzero(presence >= self.config.min_presence).tolist()
 
     def _prompt(self, name: str) -> "Prompt":

@@ -25,6 +25,7 @@ from openmoment.encoders.joint import Pairing
 from openmoment.errors import ConfigError, FeatureError
 from openmoment.methods.base import Answer
 from openmoment.methods.traits import Traits
+from openmoment.postprocess import Decision
 from openmoment.types import Detections, Queries, SnippetGrid, Snippets
 
 _AT_ONCE = 8  # pieces that go through the network together
@@ -144,7 +145,7 @@ class Trained(nn.Module):
             templates=cls.templates_of(config),
             pairing=cls.pairing_of(config),
             has_windows=True,
-            min_score=config.min_score,
+            decision=Decision(min_score=config.min_score),
         )
 
     @classmethod

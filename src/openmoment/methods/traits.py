@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from openmoment.encoders.joint import Pairing
+from openmoment.postprocess import Decision
 from openmoment.types import Task
 
 
@@ -33,7 +34,5 @@ class Traits:
     """Whether it is an oracle, which answers only when told what there is to find."""
     has_windows: bool = False
     """Whether it looks at windows of long videos, whose ``overlap`` can be set."""
-    min_score: float = 0.0
-    """The score below which it says nothing; 0: it says all."""
-    min_presence: float = 0.0
-    """The presence below which a query has no moment; 0: any may have."""
+    decision: Decision = Decision()
+    """What it leaves out of all that it ranks."""

@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray as Array
 
+from openmoment.encoders.bank import KeepsBank, everyday_names
 from openmoment.encoders.base import Encoder
 from openmoment.encoders.joint import Pairing
 from openmoment.encoders.prompts import AS_IT_IS, encode_with
 from openmoment.errors import QueryError
 from openmoment.features.cache import Cache
-from openmoment.methods.background import BACKGROUND
 from openmoment.priors.examples import Example, blend, describe, embed_pictures
 from openmoment.priors.pairs import encode_pairs
 from openmoment.types import Queries
@@ -23,19 +25,35 @@ def encode_queries(
     *,
     templates: Sequence[str] = (),
 ) -> Queries:
-    """Names and background in an encoder's space, in ``templates`` or in the encoder's own.
+    """Names and the bank in an encoder's space, names in ``templates`` or in the encoder's own.
 
-    Raises QueryError.
+    Each name is embedded by itself: the same to the bit whatever else is asked. Raises QueryError.
     """
     tidy = tidy_names(names)
-    texts = [*tidy, *BACKGROUND]
+    bank = bank_of(encoder, cache)
     if not templates:
-        encode = encoder.encode_text
-        vectors = cache.texts(encoder.fingerprint, texts, encode) if cache else encode(texts)
-        return Queries(tidy, vectors[: len(tidy)], vectors[len(tidy) :])
-    variants = np.stack([encode_with(t, texts, encoder, cache) for t in templates], axis=1)
-    vectors = variants.mean(axis=1)
-    return Queries(tidy, vectors[: len(tidy)], vectors[len(tidy) :], variants[: len(tidy)])
+        return Queries(tidy, _embed(tidy, encoder, cache), bank)
+    each = [np.concatenate([encode_with(t, [n], encoder, cache) for n in tidy]) for t in templates]
+    variants = np.stack(each, axis=1)
+    return Queries(tidy, variants.mean(axis=1), bank, variants)
+
+
+def bank_of(encoder: Encoder, cache: Cache | None) -> Float[Array, "m d"]:
+    """The bank in an encoder's space: what it brings, or everyday names, embedded once."""
+    if isinstance(encoder, KeepsBank):
+        return encoder.bank
+    names = everyday_names()
+    return (
+        cache.texts(encoder.fingerprint, names, encoder.encode_text)
+        if cache
+        else (encoder.encode_text(names))
+    )
+
+
+def _embed(names: Sequence[str], encoder: Encoder, cache: Cache | None) -> Float[Array, "k d"]:
+    encode = encoder.encode_text
+    rows = [cache.texts(encoder.fingerprint, [n], encode) if cache else encode([n]) for n in names]
+    return np.concatenate(rows)
 
 
 def tidy_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray as Array
 from safetensors.numpy import load
 
-from openmoment.encoders.base import Calibration, Progress, Towers
+from openmoment.encoders.base import Progress, Towers
 from openmoment.encoders.frames import centre_crop, encode_file
 from openmoment.encoders.towers.projected import unit
 from openmoment.errors import MissingWeightsError
@@ -52,6 +52,7 @@ IMAGE_TEMPERATURE = 2.0
 _TEXT_TEMPERATURE = 0.06
 _FLOOR = 1e-4
 _CONSE_WEIGHT = 2.0
+_EVENED = 0.5
 _LOGIT_SCALE = 20.0  # of ConSE's cosines, so that a softmax over queries says something
 
 
@@ -76,9 +77,6 @@ class SentenceSide:
 class ClassSpace(SentenceSide):
     """ImageNet class probabilities and sentence embeddings, compared through the class texts."""
 
-    presence = Calibration(slope=1.2, middle=0.873)
-    match = Calibration(slope=0.38, middle=-2.345)
-
     @cached_property
     def class_texts(self) -> Float[Array, "c d"]:
         """The centred unit embedding of each ImageNet class's lemmas and definition."""
@@ -95,17 +93,21 @@ class ClassSpace(SentenceSide):
         return np.log(self.class_weights(embeddings) @ features.T + _FLOOR)
 
     def evidence(
-        self, features: Float[Array, "t c"], embeddings: Float[Array, "k d"]
+        self,
+        features: Float[Array, "t c"],
+        embeddings: Float[Array, "k d"],
+        bank: Float[Array, "m d"],
     ) -> Float[Array, "k t"]:
-        """The logits, evened out for how many classes speak for a text, plus ConSE's cosine.
+        """The logits, half evened out for how many classes speak for a text, plus ConSE's cosine.
 
         A text that one class speaks for peaks higher than one that ten do: dividing p . w by the
-        length of w takes that away. Chosen on real video: docs/benchmarks.md.
+        length of w takes that away, and makes a text that no class speaks for look present. Half
+        of it is best: docs/benchmarks.md.
         """
         lengths = np.linalg.norm(self.class_weights(embeddings), axis=1)
         cosine = embeddings @ unit(features @ self.class_texts).T
         logits = self.logits(features, embeddings)
-        return logits - np.log(lengths)[:, None] + _CONSE_WEIGHT * cosine
+        return logits - _EVENED * np.log(lengths)[:, None] + _CONSE_WEIGHT * cosine
 
     def project_video(self, features: Float[Array, "t c"]) -> Float[Array, "t d"]:
         """ConSE's points in the text space."""
@@ -192,6 +194,11 @@ class Embedded:
             logits = self._image_net(torch.from_numpy(crops))
         return _softmax(logits.numpy() / IMAGE_TEMPERATURE)
 
+    @property
+    def bank(self) -> Float[Array, "m d"]:
+        """The actions of Kinetics-400, embedded by scripts/build_class_space.py."""
+        return _load_space()["bank"].astype(np.float32)
+
     @cached_property
     def _image_net(self) -> "EfficientNetLite1":
         from openmoment.encoders.embedded.efficientnet_lite import load
@@ -247,7 +254,7 @@ def _versions() -> str:
 
 @cache
 def _load_space() -> dict[str, Array]:
-    """``class_texts`` and ``mean_action``, made by scripts/build_class_space.py."""
+    """``class_texts``, ``mean_action`` and ``bank``, made by scripts/build_class_space.py."""
     return load((resources.files("openmoment") / "data" / "class_space.safetensors").read_bytes())
 
 

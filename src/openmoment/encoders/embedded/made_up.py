@@ -80,6 +80,10 @@ class Synthetic:
         rows = np.stack([picture[:, :, 0].ravel() for picture in pictures]).astype(np.float32)
         return unit(rows - 128).astype(np.float32)
 
+    @property
+    def bank(self) -> Float[Array, "m d"]:
+        return self._words.bank
+
     def encode_text(
         self, names: Sequence[str], *, templates: Sequence[str] | None = None
     ) -> Float[Array, "k d"]:

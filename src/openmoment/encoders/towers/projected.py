@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray as Array
 
-from openmoment.encoders.base import Calibration, Towers
+from openmoment.encoders.base import Towers
 
 
 class Projections(NamedTuple):
@@ -24,13 +24,7 @@ class Projections(NamedTuple):
 
 
 class ProjectedSpace:
-    """Cosine similarity after the projections, which are read when first needed.
-
-    The presence is not calibrated: that takes footage and the weights (benchmarks/calibrate.py).
-    """
-
-    presence = Calibration(slope=0.5, middle=2.0)
-    match = Calibration(slope=0.1, middle=0.0)
+    """Cosine similarity after the projections, which are read when first needed."""
 
     def __init__(self, read: Callable[[], Projections]) -> None:
         self._read = read
@@ -51,10 +45,19 @@ class ProjectedSpace:
         return self.logit_scale * unit(words) @ unit(snippets).T
 
     def evidence(
-        self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d_txt"]
+        self,
+        features: Float[Array, "t d_in"],
+        embeddings: Float[Array, "k d_txt"],
+        bank: Float[Array, "m d_txt"],
     ) -> Float[Array, "k t"]:
-        """The logits: contrastive training makes them comparable between texts."""
-        return self.logits(features, embeddings)
+        """The cosine of the snippet with the text's direction from the middle of the bank.
+
+        All texts of such a model lie in one corner of the space, and all pictures in another: what
+        texts share says nothing of a picture.
+        """
+        middle = unit(self.project_text(bank)).mean(axis=0)
+        directions = unit(unit(self.project_text(embeddings)) - middle)
+        return directions @ unit(self.project_video(features)).T
 
     def project_video(self, features: Float[Array, "t d_in"]) -> Float[Array, "t d"]:
         video = self.projections.video

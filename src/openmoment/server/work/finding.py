@@ -65,7 +65,7 @@ def _decisions(pipeline: Pipeline, names: Sequence[str], calibration: str | None
 
     A calibration of another backbone or method than was asked for this time says nothing.
     """
-    thresholds = dict.fromkeys(names, pipeline.traits.min_score)
+    thresholds = dict.fromkeys(names, pipeline.traits.decision.min_score)
     settings = dict(pipeline.settings)
     if calibration is not None:
         fitted = read_calibration(Path(calibration))
