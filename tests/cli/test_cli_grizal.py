@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from commands import refusal, run
 from fakes import FakeEncoder
+from openmoment.methods.background import BACKGROUND
 
 from openmoment.checkpoints.card import read_card
 from openmoment.errors import FeatureError
 from openmoment.features.file import FLOW_SUFFIX, write_features
-from openmoment.methods.background import BACKGROUND
 from openmoment.pipeline import load_pipeline
 from openmoment.pipeline.snippets import FeatureFolder
 from openmoment.training.files import AlikeFiles

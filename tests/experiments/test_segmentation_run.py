@@ -13,6 +13,7 @@ from detections import make_detections
 from fakes import FakeEncoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openmoment.methods.background import BACKGROUND as EVERYDAY
 from spaces import DIM
 from tiny_method import TinyConfig, make_tiny
 from trained_world import WORDS, World
@@ -36,7 +37,6 @@ from openmoment.experiments.segmentation import (
     to_logits,
 )
 from openmoment.features.file import write_features
-from openmoment.methods.background import BACKGROUND as EVERYDAY
 from openmoment.methods.base import Answer
 from openmoment.methods.traits import Traits
 from openmoment.pipeline.answering import Pipeline

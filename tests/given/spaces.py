@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray as Array
 
-from openmoment.encoders.base import Calibration, Towers
+from openmoment.encoders.base import Towers
 from openmoment.types import Queries, Recipe, SnippetGrid, Snippets
 
 DIM = 64
@@ -14,9 +14,6 @@ DIM = 64
 
 class CosineSpace:
     """Unit vectors, compared by their cosine."""
-
-    presence = Calibration(slope=1.0, middle=4.0)
-    match = Calibration(slope=1.0, middle=8.0)
 
     def logits(
         self, features: Float[Array, "t d"], embeddings: Float[Array, "k d"]
@@ -34,12 +31,15 @@ class CosineSpace:
         return Towers(features, identity, embeddings, identity, 10.0)
 
     def evidence(
-        self, features: Float[Array, "t d"], embeddings: Float[Array, "k d"]
+        self,
+        features: Float[Array, "t d"],
+        embeddings: Float[Array, "k d"],
+        bank: Float[Array, "m d"],
     ) -> Float[Array, "k t"]:
         return self.logits(features, embeddings)
 
 
-def words(num: int, *, seed: int = 0, num_background: int = 8) -> Queries:
+def words(num: int, *, seed: int = 0, num_background: int = 40) -> Queries:
     """Queries and background of random directions, nearly at right angles."""
     vectors = np.random.default_rng(seed).normal(size=(num + num_background, DIM))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from spaces import CosineSpace, film, words
 
-from openmoment.encoders.base import Calibration
 from openmoment.errors import ConfigError
 from openmoment.methods import load_method
-from openmoment.methods.similarity import exceeded_for, inner_outer, sigmoid, smooth
+from openmoment.methods.similarity import exceeded_for
 from openmoment.types import Queries, SnippetGrid
 
 RANDOM = np.random.default_rng(3)
@@ -20,78 +19,12 @@ def similarity(**settings):
 # parts ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("deviation", [0.0, 0.5, 1.0, 2.5])
-def test_smoothing_is_a_gaussian_over_mirrored_edges(deviation: float) -> None:
-    curve = RANDOM.normal(size=30)
-    mirrored = [*curve[::-1], *curve, *curve[::-1]]
-    expected = []
-    for i in range(30, 60):
-        weights = [
-            np.exp(-0.5 * (j / deviation) ** 2) if deviation else j == 0 for j in range(-10, 11)
-        ]
-        if deviation:
-            reach = round(4 * deviation)
-            weights = [
-                w if abs(j) <= reach else 0 for j, w in zip(range(-10, 11), weights, strict=True)
-            ]
-        values = [w * mirrored[i + j] for j, w in zip(range(-10, 11), weights, strict=True)]
-        expected.append(sum(values) / sum(weights))
-    np.testing.assert_allclose(smooth(curve[None], deviation)[0], expected, atol=1e-9)
-
-
-def test_smoothing_survives_a_single_snippet() -> None:
-    np.testing.assert_array_equal(smooth(np.array([[2.0]]), 4.0), [[2.0]])
-
-
 def test_a_level_is_exceeded_for_the_time_asked() -> None:
     grid = SnippetGrid.uniform(100, end_s=50.0)
     curve = RANDOM.permutation(np.arange(100.0))
     level = exceeded_for(curve[None], grid, 2.0)[0]
     assert (curve > level).sum() == 4  # snippets of half a second
     assert exceeded_for(curve[None], grid, 1000.0)[0] == np.median(curve)
-
-
-def test_inner_and_outer_means() -> None:
-    curve = RANDOM.normal(size=40)
-    for a, b in [(0, 40), (0, 8), (10, 30), (39, 40), (5, 6)]:
-        flank = max(1, (b - a) // 4)
-        around = [*curve[max(0, a - flank) : a], *curve[b : b + flank]]
-        inner, outer = inner_outer(curve, np.array([[a, b]]))
-        assert inner[0] == pytest.approx(np.mean(curve[a:b]))
-        assert outer[0] == pytest.approx(np.mean(around) if around else curve.min())
-
-
-def test_sigmoid_is_half_at_the_middle() -> None:
-    calibration = Calibration(slope=2.0, middle=3.0)
-    np.testing.assert_allclose(sigmoid(np.array([3.0]), calibration), 0.5)
-    np.testing.assert_allclose(sigmoid(np.array([4.0]), calibration), 1 / (1 + np.exp(-2.0)))
-
-
-def test_margins_compare_each_query_with_the_mean_of_its_rivals() -> None:
-    queries = words(3, num_background=4)
-    snippets = film(queries, [(None, 5), (1, 5)])
-    method = similarity(smooth_s="0")
-    evidence = 10.0 * np.concatenate([queries.embeddings, queries.background]) @ snippets.features.T
-    for k in range(3):
-        for t in range(10):
-            rivals = [np.exp(evidence[j, t]) for j in range(7) if j != k]
-            expected = evidence[k, t] - np.log(np.mean(rivals))
-            assert method.margins(snippets, queries)[k, t] == pytest.approx(expected)
-
-
-def test_a_query_without_rivals_is_its_own_evidence() -> None:
-    queries = words(1, num_background=0)
-    snippets = film(queries, [(0, 6)])
-    expected = 10.0 * queries.embeddings @ snippets.features.T
-    np.testing.assert_allclose(similarity(smooth_s="0").margins(snippets, queries), expected)
-
-
-def test_margins_stay_finite_when_the_evidence_is_extreme() -> None:
-    queries = words(2)
-    snippets = film(queries, [(0, 6)], noise=0.0)
-    space = CosineSpace()
-    space.evidence = lambda features, texts: 500.0 * texts @ features.T
-    assert np.isfinite(load_method("similarity", space).margins(snippets, queries)).all()
 
 
 # films with known answers ------------------------------------------------------------------------
@@ -102,12 +35,11 @@ FILM = [(None, 24), (0, 16), (None, 24), (0, 12), (None, 20), (1, 16), (None, 24
 def test_every_instance_of_every_query_is_found_where_it_is() -> None:
     queries = words(3)
     found = similarity().localize(film(queries, FILM), queries).by_time()
-    assert [(d.name, d.start_s, d.end_s) for d in found] == [
-        ("word 0", 6.0, 10.0),
-        ("word 0", 16.0, 19.0),
-        ("word 1", 24.0, 28.0),
-    ]
-    assert found.not_found == ("word 2",)
+    shown = [d for d in found if found.answer_of(d.name) == "found"]
+    assert [d.name for d in shown] == ["word 0", "word 0", "word 1"]
+    times = [d[:2] for d in shown]
+    np.testing.assert_allclose(times, [(6, 10), (16, 19), (24, 28)], atol=0.26)
+    assert found.answer_of("word 2") != "found"
     assert found.presence[2] < 0.5 < found.presence[:2].min()
 
 
@@ -118,14 +50,14 @@ def test_nothing_is_found_in_a_film_of_other_things() -> None:
     assert found.not_found == queries.names
 
 
-def test_asking_for_more_does_not_lose_what_is_there() -> None:
+def test_asking_for_more_changes_no_bit() -> None:
     many = words(12)
     one = Queries(many.names[:1], many.embeddings[:1], many.background)
     alone = similarity().localize(film(many, FILM), one)
     among = similarity().localize(film(many, FILM), many)
-    np.testing.assert_array_equal(
-        alone.by_time().segments, among[among.labels == 0].by_time().segments
-    )
+    np.testing.assert_array_equal(alone.segments, among.of("word 0").segments)
+    np.testing.assert_array_equal(alone.scores, among.of("word 0").scores)
+    assert alone.presence[0] == among.presence[0]
 
 
 def test_a_moment_that_lasts_the_whole_film() -> None:
@@ -139,21 +71,59 @@ def test_a_moment_that_lasts_the_whole_film() -> None:
 
 def test_min_presence_decides_who_is_answered() -> None:
     queries = words(3)
-    everything = similarity(min_presence=0, min_score=0).localize(film(queries, FILM), queries)
+    everything = similarity(min_presence=0, min_fit=0).localize(film(queries, FILM), queries)
     assert everything.not_found == ()
     assert len(similarity(min_presence=1).localize(film(queries, FILM), queries)) == 0
 
 
-def test_min_score_keeps_the_best_moment_of_a_query_that_is_present() -> None:
+def test_min_fit_keeps_the_best_moment_of_a_query_that_is_present() -> None:
     queries = words(3)
-    found = similarity(min_score=1).localize(film(queries, FILM), queries)
+    found = similarity(min_fit=1, min_presence=0.5).localize(film(queries, FILM), queries)
     assert sorted(found.labels.tolist()) == [0, 1]
+
+
+def test_min_score_keeps_nothing_that_is_weaker() -> None:
+    queries = words(3)
+    whole = similarity().localize(film(queries, FILM), queries)
+    limit = float(np.median(whole.scores))
+    found = similarity(min_score=limit).localize(film(queries, FILM), queries)
+    assert 0 < len(found) < len(whole) and found.scores.min() >= limit
+
+
+def test_a_query_that_is_not_sure_has_its_best_moment_as_a_guess() -> None:
+    queries = words(3)
+    whole = similarity().localize(film(queries, FILM), queries)
+    assert whole.unsure == frozenset()
+    sure = float(whole.presence[0]) + 1e-6
+    found = similarity(sure=sure).localize(film(queries, FILM), queries)
+    assert "word 0" in found.unsure and found.answer_of("word 0") == "unsure"
+    guess = found.of("word 0")
+    assert guess.segments.tolist() == whole.of("word 0").segments[:1].tolist()
+    absent = similarity(min_presence=0.6).localize(film(queries, FILM), queries)
+    assert absent.answer_of("word 2") == "not found" and "unsure" in repr(found)
+
+
+def test_no_score_is_above_the_presence() -> None:
+    queries = words(6)
+    found = similarity(min_presence=0, min_fit=0).localize(film(queries, FILM, noise=0.2), queries)
+    assert len(found) > 6 and (found.scores <= found.presence[found.labels]).all()
+
+
+def test_exclusive_leaves_each_moment_to_one_query() -> None:
+    queries = words(2)
+    blend = queries.embeddings.copy()
+    blend[1] = 0.8 * blend[0] + 0.6 * blend[1]  # much like the first
+    alike = Queries(queries.names, blend, queries.background)
+    snippets = film(alike, [(None, 24), (0, 16), (None, 24)])
+    free = similarity().localize(snippets, alike)
+    assert free.not_found == ()
+    assert similarity(exclusive=True).localize(snippets, alike).not_found == ("word 1",)
 
 
 def test_min_snippets_drops_what_is_short() -> None:
     queries = words(1)
     snippets = film(queries, [(None, 20), (0, 3), (None, 20), (0, 12), (None, 20)])
-    settings = {"min_presence": 0, "min_score": 0, "smooth_s": "0.05"}
+    settings = {"min_presence": 0, "min_fit": 0, "smooth_s": "0.05"}
     found = similarity(**settings, min_snippets=6).localize(snippets, queries)
     assert all(d.end_s - d.start_s >= 1.5 for d in found)
     assert len(similarity(**settings).localize(snippets, queries)) > len(found)
@@ -163,7 +133,7 @@ def test_smoothing_joins_what_flickers() -> None:
     queries = words(1)
     flicker = [(0, 2), (None, 1)] * 6
     snippets = film(queries, [(None, 30), *flicker, (None, 30)])
-    settings = {"min_presence": 0, "min_score": 0}
+    settings = {"min_presence": 0, "min_fit": 0}
     apart = similarity(smooth_s="0", **settings).localize(snippets, queries)
     joined = similarity(smooth_s="1", **settings).localize(snippets, queries)
     longest = [max(d.end_s - d.start_s for d in found) for found in (apart, joined)]
@@ -194,24 +164,16 @@ def test_peak_s_is_how_long_the_peak_lasts() -> None:
     features = curve[:, None] * queries.embeddings[0] + 1e-6
     grid = SnippetGrid.uniform(200, end_s=50.0)
     snippets = type(snippets)(features, grid, snippets.recipe, 50.0)
-    settings = {"min_presence": 0, "min_score": 0, "smooth_s": "0", "min_snippets": 1}
+    settings = {"min_presence": 0, "min_fit": 0, "smooth_s": "0", "min_snippets": 1}
     flash = similarity(peak_s=0.01, thresholds="0.5", **settings).localize(snippets, queries)
     steady = similarity(peak_s=4.0, thresholds="0.5", **settings).localize(snippets, queries)
     assert flash.segments.tolist() == [[30.0, 30.25]]
     assert [12.5, 20.0] in steady.segments.tolist()
 
 
-def test_presence_s_is_how_long_a_query_has_to_show() -> None:
-    queries = words(2)
-    snippets = film(queries, [(None, 60), (0, 6), (None, 60)])
-    brief = similarity(presence_s=0.5).localize(snippets, queries).presence[0]
-    long = similarity(presence_s=6).localize(snippets, queries).presence[0]
-    assert brief > 0.5 > long
-
-
 def test_nms_tiou_lets_overlaps_stay() -> None:
     queries = words(2)
-    settings = {"min_presence": 0, "min_score": 0}
+    settings = {"min_presence": 0, "min_fit": 0}
     snippets = film(queries, FILM, noise=0.2)
     strict = similarity(nms_tiou=0, nested=True, **settings).localize(snippets, queries)
     lax = similarity(nms_tiou=1, nested=True, **settings).localize(snippets, queries)

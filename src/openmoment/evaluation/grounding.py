@@ -53,9 +53,7 @@ class Grounding:
 
     def to_dict(self) -> dict[str, float | int | dict[str, float] | None]:
         """Plain values for JSON, percentages; None for what is NaN."""
-        at = {
-            f"{tiou:g}": _percent(float(v)) for tiou, v in zip(self.tious, self.cgf1, strict=True)
-        }
+        at = zip(self.tious, map(_percent, self.cgf1.tolist()), strict=True)
         return {
             "cgf1": _percent(self.mean),
             "cgf1_at": {f"{tiou:g}": value for tiou, value in at if value is not None},

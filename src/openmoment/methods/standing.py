@@ -64,9 +64,8 @@ class Standing(NamedTuple):
         return sigmoid(SLOPE * (self.curves - self.middle))
 
     def exclusive(self, grid: SnippetGrid) -> "Standing":
-        """Where queries exclude each other: who does not stand highest does not stand at all."""
-        is_best = self.curves >= self.curves.max(axis=0)
-        curves = np.where(is_best, self.curves, np.minimum(self.curves, 0.0))
+        """Of queries that exclude each other."""
+        curves = exclusive(self.curves)
         return Standing(curves, strength(curves, grid), self.middle)
 
 
@@ -107,6 +106,12 @@ def less_everyday(curves: Float[Array, "n t"], grid: SnippetGrid) -> Float[Array
     length_s = grid.end_s - grid.start_s
     share = EVERYDAY_WEIGHT * length_s / (length_s + EVERYDAY_S)
     return curves - share * np.quantile(curves, EVERYDAY_QUANTILE, axis=1, keepdims=True)
+
+
+def exclusive(curves: Float[Array, "k t"]) -> Float[Array, "k t"]:
+    """Of queries that exclude each other: who does not stand highest does not stand at all."""
+    is_best = curves >= curves.max(axis=0)
+    return np.where(is_best, curves, np.minimum(curves, 0.0))
 
 
 def strength(curves: Float[Array, "n t"], grid: SnippetGrid) -> Float[Array, " n"]:

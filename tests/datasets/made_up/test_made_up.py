@@ -9,6 +9,7 @@ import pytest
 from commands import refusal, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openmoment.methods.background import BACKGROUND
 
 from openmoment.datasets import load_dataset
 from openmoment.datasets.base import prompt_name
@@ -32,7 +33,6 @@ from openmoment.errors import FormatError, VideoError
 from openmoment.evaluation.detection import evaluate_detection
 from openmoment.features.file import FLOW_SUFFIX, read_features
 from openmoment.methods import METHODS, load_method
-from openmoment.methods.background import BACKGROUND
 from openmoment.postprocess import nms, runs
 from openmoment.priors import read_priors
 from openmoment.priors.pictures import read_picture

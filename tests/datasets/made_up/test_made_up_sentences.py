@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import run
+from openmoment.methods.background import BACKGROUND
 
 from openmoment.datasets import load_retrieval
 from openmoment.datasets.made_up.files import write_world
@@ -23,7 +24,6 @@ from openmoment.errors import FormatError
 from openmoment.evaluation.published import published_beside
 from openmoment.experiments.detection import SnippetSource
 from openmoment.experiments.retrieval import run_retrieval, sentence_checks
-from openmoment.methods.background import BACKGROUND
 from openmoment.pipeline import load_pipeline
 from openmoment.types import Recipe
 
