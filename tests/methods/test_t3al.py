@@ -17,9 +17,9 @@ from openmoment.config import from_table
 from openmoment.encoders.base import Calibration, Towers
 from openmoment.errors import UnknownNameError
 from openmoment.methods import load_method, preset_settings, presets
+from openmoment.methods.oracles import Oracle
 from openmoment.methods.t3al import (
     Adapter,
-    Oracle,
     Region,
     T3al,
     T3alConfig,

@@ -24,10 +24,11 @@ from numpy import ndarray as Array
 
 from openmoment.encoders.base import HasTextTower, Space, Towers
 from openmoment.errors import ConfigError
+from openmoment.methods.oracles import Oracle
 from openmoment.methods.similarity import Similarity, SimilarityConfig
 from openmoment.methods.traits import Traits
 from openmoment.postprocess import bridge, nms, runs
-from openmoment.types import Annotations, Detections, Queries, SnippetGrid, Snippets
+from openmoment.types import Detections, Queries, SnippetGrid, Snippets
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,16 +85,6 @@ class T3alConfig:
         for name in ("num_samples", "pool_factor", "norms_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
-
-
-@dataclass(frozen=True)
-class Oracle:
-    """What the oracles of Figure 4 may know. Only they look at the truth."""
-
-    truth: Annotations
-    knows_class: bool = False
-    knows_count: bool = False
-    knows_selection: bool = False
 
 
 @dataclass(frozen=True)
@@ -198,9 +189,7 @@ class T3al:
         oracle: Oracle | None,
     ) -> tuple[Float[Array, " k"], list[int]]:
         """How present each query is, and for which ones to adapt."""
-        if oracle and oracle.knows_class and len(oracle.truth):
-            true = [oracle.truth.names[label] for label in np.unique(oracle.truth.labels)]
-            known = [queries.names.index(name) for name in true if name in queries.names]
+        if oracle and (known := oracle.classes(queries.names)) is not None:
             return np.isin(np.arange(len(queries)), known).astype(float), known[:1]
         if self.config.labels == "single":
             powers = np.exp(towers.logit_scale * (likeness - likeness.max()))
@@ -235,8 +224,9 @@ class T3al:
         after = self._normalized(adapter.scores(), grid)
         segments = self._group(after, grid)
         regions = self._score(adapter, segments, grid, len(queries), label)
-        if oracle and oracle.knows_count:
-            regions = _most_alike(regions, len(oracle.truth))
+        if oracle:
+            alike = oracle.most_alike([region.score for region in regions])
+            regions = [regions[i] for i in alike]
         regions = self._suppress(regions, segments, snippets)
         return Adaptation(
             label,
@@ -353,7 +343,7 @@ class Adapter:
         self.random = np.random.default_rng(config.seed)
         none = np.zeros(0, dtype=np.int64)
         self.positives, self.negatives = none, none
-        self.selectable = _selectable(grid, oracle) if oracle and oracle.knows_selection else None
+        self.selectable = oracle.selectable(grid) if oracle else None
         self._norms: Tensor | None = None
         self.prompt: Prompt | None = None
 
@@ -542,22 +532,6 @@ def moving_average(values: Float[Array, " t"], window: int) -> Float[Array, " t"
 def _scaled(frames: int, grid: SnippetGrid) -> int:
     """A number of frames at `CODE_FPS` as snippets; at least one, unless it is none."""
     return max(1, round(frames / CODE_FPS / grid.snippet_s)) if frames else 0
-
-
-def _selectable(grid: SnippetGrid, oracle: Oracle) -> tuple[Int[Array, " p"], Int[Array, " q"]]:
-    """Snippets inside and outside the true segments."""
-    centres = grid.centres_s
-    inside = np.zeros(len(grid), dtype=bool)
-    for start_s, end_s in oracle.truth.segments:
-        inside |= (centres >= start_s) & (centres < end_s)
-    return np.flatnonzero(inside), np.flatnonzero(~inside)
-
-
-def _most_alike(regions: list[Region], count: int) -> list[Region]:
-    """The regions most similar to the label, as many as there are true segments."""
-    ranked = sorted(regions, key=lambda region: -region.score)
-    kept = ranked[: max(count, 1)]
-    return [region for region in regions if region in kept]
 
 
 def _cosine(rows: Float[Array, "k d"], vector: Float[Array, " d"]) -> Float[Array, " k"]:
