@@ -30,7 +30,7 @@ from sklearn.metrics import roc_auc_score
 
 from openmoment.evaluation.detection import PROFILES, evaluate_detection
 from openmoment.methods import Explains, HasCurves
-from openmoment.methods.t3al import Oracle
+from openmoment.methods.oracles import Oracle
 from openmoment.pipeline import load_pipeline
 from openmoment.pipeline.answering import Pipeline
 from openmoment.types import Detections, Queries

@@ -9,16 +9,13 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray as Array
 
-from openmoment.encoders.base import Calibration, Progress, Towers
+from openmoment.encoders.base import Progress, Towers
 from openmoment.errors import VideoError
 from openmoment.types import Recipe, SnippetGrid, Snippets
 
 
 class FakeSpace:
     """Cosine similarity of the first ``dim`` columns of the features."""
-
-    presence = Calibration(slope=1.0, middle=0.0)
-    match = Calibration(slope=1.0, middle=0.0)
 
     def logits(
         self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d"]
@@ -38,7 +35,10 @@ class FakeSpace:
         return Towers(features[:, : len(identity)], identity, embeddings, identity, 10.0)
 
     def evidence(
-        self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d"]
+        self,
+        features: Float[Array, "t d_in"],
+        embeddings: Float[Array, "k d"],
+        bank: Float[Array, "m d"],
     ) -> Float[Array, "k t"]:
         return self.logits(features, embeddings)
 

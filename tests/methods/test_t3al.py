@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from spaces import CosineSpace, film, words
 
 from openmoment.config import from_table
-from openmoment.encoders.base import Calibration, Towers
+from openmoment.encoders.base import Towers
 from openmoment.errors import UnknownNameError
 from openmoment.methods import load_method, preset_settings, presets
+from openmoment.methods.oracles import Oracle
 from openmoment.methods.t3al import (
     Adapter,
-    Oracle,
     Region,
     T3al,
     T3alConfig,
@@ -34,9 +34,6 @@ D_IN, D_TXT, D = 12, 10, 8
 class TwoTowers:
     """Random projections on both sides, as a trained model has them."""
 
-    presence = Calibration(slope=1.0, middle=0.0)
-    match = Calibration(slope=1.0, middle=0.0)
-
     def __init__(self, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
         self.video = rng.normal(size=(D_IN, D)).astype(np.float32)
@@ -48,7 +45,8 @@ class TwoTowers:
         e = e / np.linalg.norm(e, axis=1, keepdims=True)
         return 10.0 * e @ z.T
 
-    evidence = logits
+    def evidence(self, features, embeddings, bank):
+        return self.logits(features, embeddings)
 
     def project_video(self, features):
         return features @ self.video

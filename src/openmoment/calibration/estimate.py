@@ -94,10 +94,10 @@ def _own(source: Source, marks: Marks) -> _Said:
     """What the method says by its own settings, of a query that occurs at least its best moment."""
     method = METHODS[source.method]
     own = method.traits_of(method.Config()).decision
-    keeps = marks.scores >= own.min_score
-    if own.min_presence:
-        keeps = (keeps | _best(marks)) & (marks.presence >= own.min_presence)
-    return _Said(marks.scores, keeps, marks.asked_presence >= (own.min_presence or EVEN))
+    fits = (marks.scores >= own.min_fit * marks.presence) & (marks.presence >= own.sure)
+    keeps = (fits | _best(marks)) if own.min_fit else fits
+    keeps &= (marks.presence >= own.min_presence) & (marks.scores >= own.min_score)
+    return _Said(marks.scores, keeps, marks.asked_presence >= (own.sure or EVEN))
 
 
 def _best(marks: Marks) -> Bool[Array, " n"]:

@@ -77,7 +77,8 @@ def fit_any(source: Source, marks: Marks, *, precision: float | None = None) -> 
 def _own_cut(source: Source, score: ScoreMap) -> float:
     """The probability of the lowest score that the method itself shows."""
     method = METHODS[source.method]
-    own = method.traits_of(method.Config()).decision.min_score
+    how = method.traits_of(method.Config()).decision
+    own = max(how.min_score, how.min_fit * how.sure)
     none = np.zeros(1, dtype=np.int64)
     return round(float(score.apply(np.array([own]), none, ("",))[0]), _DIGITS)
 

@@ -22,7 +22,7 @@ from numpy import ndarray as Array
 
 from openmoment.encoders.base import Space
 from openmoment.methods.base import Answer
-from openmoment.methods.standing import Standing, fit_of, smooth, standing_of
+from openmoment.methods.standing import Standing, smooth, standing_of
 from openmoment.methods.traits import Traits
 from openmoment.postprocess import Decision, decide, nms, outermost, runs
 from openmoment.storage.rows import over_blocks
@@ -105,13 +105,13 @@ class Similarity:
         """The moments of each query that may occur, best first; no score is above the presence."""
         grid, config, presence = snippets.grid, self.config, standing.presence
         found: list[Detections] = [Detections.empty(queries.names)]
-        for k in np.flatnonzero(presence >= config.min_presence):
+        for k in np.flatnonzero(presence >= config.min_presence).tolist():
             row = queries.embeddings[k : k + 1]  # by itself: the same to the bit whatever is asked
             logits = over_blocks(self.space.logits, snippets.features, row)
             candidates = self._propose(
                 [smooth(logits, scale_s / grid.snippet_s)[0] for scale_s in config.smooth_s], grid
             )
-            scores = presence[k] * fit_of(standing.curves[k], candidates)
+            scores = standing.scores(k, candidates)
             labels = np.full(len(candidates), k)
             segments = grid.runs_to_seconds(candidates)
             found.append(Detections(segments, scores, labels, queries.names, presence))

@@ -63,6 +63,10 @@ class Standing(NamedTuple):
         """The curves in [0, 1]: what the presence were if all of the video stood as high."""
         return sigmoid(SLOPE * (self.curves - self.middle))
 
+    def scores(self, query: int, found: Int[Array, "n 2"]) -> Float[Array, " n"]:
+        """How likely each run is a moment of the query: that it occurs, and that it does so here."""
+        return self.presence[query] * fit_of(self.curves[query], found)
+
     def exclusive(self, grid: SnippetGrid) -> "Standing":
         """Of queries that exclude each other."""
         curves = exclusive(self.curves)

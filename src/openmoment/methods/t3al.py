@@ -24,10 +24,8 @@ from numpy import ndarray as Array
 
 from openmoment.encoders.base import HasTextTower, Space, Towers
 from openmoment.errors import ConfigError
-from openmoment.methods.standing import standing_of
-from openmoment.methods.traits import Traits
-from openmoment.postprocess import Decision, bridge, nms, runs
-from openmoment.types import Annotations, Detections, Queries, SnippetGrid, Snippets
+from openmoment.methods.oracles import Oracle
+from openmoment.methods.standing import Standing, standing_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,16 +82,6 @@ class T3alConfig:
         for name in ("num_samples", "pool_factor", "norms_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
-
-
-@dataclass(frozen=True)
-class Oracle:
-    """What the oracles of Figure 4 may know. Only they look at the truth."""
-
-    truth: Annotations
-    knows_class: bool = False
-    knows_count: bool = False
-    knows_selection: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,12 +150,16 @@ class T3al:
         texts = np.concatenate([queries.embeddings, queries.background])
         towers = self.space.towers(np.asarray(snippets.features), texts)
         likeness = self.pseudo_label_scores(towers)[: len(queries)]
-        presence, targets = self._targets(snippets, queries, towers, likeness, oracle)
+        standing = None
+        if self.config.labels == "multi":
+            standing = standing_of(self.space, snippets, queries)
+        presence, targets = self._targets(queries, towers, likeness, standing, oracle)
         # Copied once, for all labels: what is mapped from a file cannot be changed.
         frames = np.array(towers.snippets, dtype=np.float32)
         towers = towers._replace(snippets=frames)
         adaptations = [
-            self._adapt_and_group(towers, snippets, queries, label, oracle) for label in targets
+            self._adapt_and_group(towers, snippets, queries, label, standing, oracle)
+            for label in targets
         ]
         kept = [region for a in adaptations for region in a.regions if region.is_kept]
         found = Detections(
@@ -191,21 +183,19 @@ class T3al:
 
     def _targets(
         self,
-        snippets: Snippets,
         queries: Queries,
         towers: Towers,
         likeness: Float[Array, " k"],
+        standing: Standing | None,
         oracle: Oracle | None,
     ) -> tuple[Float[Array, " k"], list[int]]:
         """How present each query is, and for which ones to adapt."""
-        if oracle and oracle.knows_class and len(oracle.truth):
-            true = [oracle.truth.names[label] for label in np.unique(oracle.truth.labels)]
-            known = [queries.names.index(name) for name in true if name in queries.names]
+        if oracle and (known := oracle.classes(queries.names)) is not None:
             return np.isin(np.arange(len(queries)), known).astype(float), known[:1]
-        if self.config.labels == "single":
+        if standing is None:
             powers = np.exp(towers.logit_scale * (likeness - likeness.max()))
             return powers / powers.sum(), [int(likeness.argmax())]
-        presence = standing_of(self.space, snippets, queries).presence
+        presence = standing.presence
         return presence, np.flatnonzero(presence >= self.config.min_presence).tolist()
 
     def _prompt(self, name: str) -> "Prompt":
@@ -223,6 +213,7 @@ class T3al:
         snippets: Snippets,
         queries: Queries,
         label: int,
+        standing: Standing | None,
         oracle: Oracle | None,
     ) -> Adaptation:
         grid = snippets.grid
@@ -233,9 +224,10 @@ class T3al:
         losses = adapter.run()
         after = self._normalized(adapter.scores(), grid)
         segments = self._group(after, grid)
-        regions = self._score(adapter, segments, grid, len(queries), label)
-        if oracle and oracle.knows_count:
-            regions = _most_alike(regions, len(oracle.truth))
+        regions = self._score(adapter, segments, grid, len(queries), label, standing)
+        if oracle:
+            alike = oracle.most_alike([region.score for region in regions])
+            regions = [regions[i] for i in alike]
         regions = self._suppress(regions, segments, snippets)
         return Adaptation(
             label,
@@ -270,8 +262,13 @@ class T3al:
         grid: SnippetGrid,
         num_queries: int,
         label: int,
+        standing: Standing | None,
     ) -> list[Region]:
-        """Step 8: each region's label, and its softmax score at that label."""
+        """Step 8: each region's label, and its softmax score at that label.
+
+        Where several queries may occur, or none, a softmax over them says nothing: the score is
+        that of the label's standing.
+        """
         seconds = grid.runs_to_seconds(segments)
         found = []
         for (first, last), (start_s, end_s) in zip(segments, seconds, strict=True):
@@ -279,11 +276,11 @@ class T3al:
             own = label
             if self.config.region_label == "region":
                 own = int(probabilities[:num_queries].argmax())
-            competing = probabilities if self.config.labels == "multi" else None
-            if competing is None:
-                competing = probabilities[:num_queries] / probabilities[:num_queries].sum()
-            segment = (float(start_s), float(end_s))
-            found.append(Region(segment, own, float(competing[own]), 1.0, True))
+            if standing is None:
+                score = float(probabilities[own] / probabilities[:num_queries].sum())
+            else:
+                score = float(standing.scores(own, np.array([[first, last]]))[0])
+            found.append(Region((float(start_s), float(end_s)), own, score, 1.0, True))
         return found
 
     def _suppress(
@@ -352,7 +349,7 @@ class Adapter:
         self.random = np.random.default_rng(config.seed)
         none = np.zeros(0, dtype=np.int64)
         self.positives, self.negatives = none, none
-        self.selectable = _selectable(grid, oracle) if oracle and oracle.knows_selection else None
+        self.selectable = oracle.selectable(grid) if oracle else None
         self._norms: Tensor | None = None
         self.prompt: Prompt | None = None
 
@@ -541,22 +538,6 @@ def moving_average(values: Float[Array, " t"], window: int) -> Float[Array, " t"
 def _scaled(frames: int, grid: SnippetGrid) -> int:
     """A number of frames at `CODE_FPS` as snippets; at least one, unless it is none."""
     return max(1, round(frames / CODE_FPS / grid.snippet_s)) if frames else 0
-
-
-def _selectable(grid: SnippetGrid, oracle: Oracle) -> tuple[Int[Array, " p"], Int[Array, " q"]]:
-    """Snippets inside and outside the true segments."""
-    centres = grid.centres_s
-    inside = np.zeros(len(grid), dtype=bool)
-    for start_s, end_s in oracle.truth.segments:
-        inside |= (centres >= start_s) & (centres < end_s)
-    return np.flatnonzero(inside), np.flatnonzero(~inside)
-
-
-def _most_alike(regions: list[Region], count: int) -> list[Region]:
-    """The regions most similar to the label, as many as there are true segments."""
-    ranked = sorted(regions, key=lambda region: -region.score)
-    kept = ranked[: max(count, 1)]
-    return [region for region in regions if region in kept]
 
 
 def _cosine(rows: Float[Array, "k d"], vector: Float[Array, " d"]) -> Float[Array, " k"]:

@@ -5,8 +5,8 @@ tokens of the frames and of the text attend to each other; what the frames becam
 position of a pyramid, how relevant it is to the text and how far it is to the start and the end.
 Temporal action localization, moment retrieval and action segmentation differ in texts, targets
 and decoding alone. Sections and tables are the paper's; where it is silent, docs/methods.md says
-what we chose. Axes: b pieces, t snippets (the paper's frames), k texts, p prompts of a text, m
-tokens of a text or positions of a level, d width inside.
+what we chose. Axes: b pieces, t snippets (the paper's frames), k texts, p prompts of a text, d
+width inside.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,13 +18,16 @@ import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray as Array
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, normalize
+from torch.nn.functional import normalize
 
 from openmoment.blocks.attention import unit_variance
 from openmoment.blocks.batch import Batch, Instances
 from openmoment.blocks.borrowed import learning_image_tower
+from openmoment.blocks.class_sampling import all_classes, among, some_classes
 from openmoment.blocks.fusion import Fusion, Likeness
+from openmoment.blocks.labels import clip_loss, frame_loss, label_runs
 from openmoment.blocks.losses import focal
+from openmoment.blocks.pairs import Frames, as_one, cues, for_all, pair
 from openmoment.blocks.points import (
     PointDecoding,
     Points,
@@ -41,13 +44,21 @@ from openmoment.blocks.processes import mean_over_processes
 from openmoment.blocks.pyramid import FeaturePyramid, Head, Level, VitDetPyramid
 from openmoment.blocks.text_reader import TextReader
 from openmoment.blocks.time_axis import TimeAxis
+from openmoment.blocks.words import (
+    Words,
+    asked_prompts,
+    class_places,
+    embedded_words,
+    in_prompts,
+    read_words,
+)
 from openmoment.encoders.base import Encoder, Space, TakesImageTower
 from openmoment.encoders.prompts import KINETICS_PROMPTS
 from openmoment.errors import ConfigError
 from openmoment.methods.base import Answer
 from openmoment.methods.trained import CLIP_WIDTHS, ParameterGroup, Trained, TrainedConfig, Widths
 from openmoment.methods.traits import Traits
-from openmoment.postprocess import label_by_curves, merge, runs
+from openmoment.postprocess import merge
 from openmoment.types import Detections, Queries, SnippetGrid, Snippets
 
 Task = Literal["tal", "mr", "as", "clips"]
@@ -138,44 +149,6 @@ class UnLocConfig(PointDecoding, TrainedConfig):
         return self.similarity_cue and self.text_tokens == "all" and self.text_tower == "clip"
 
 
-class Words(NamedTuple):
-    """The tokens of each text in each of its prompts, of the width inside."""
-
-    tokens: Float[Tensor, "k p m d"]
-    masks: Bool[Tensor, "k p m"] | None
-    """False where a token is padding; None when none is."""
-    points: Float[Tensor, "k p d_joint"]
-    """Each text in the joint space, of length one."""
-    turns: Float[Tensor, "k p d_joint"] | None = None
-    """From what a text says first to what it says last, there too; None unless words are read."""
-    places: Int[Tensor, " k"] | None = None
-    """Of each among the classes that have a weight, without any text."""
-
-    def __len__(self) -> int:
-        return len(self.tokens)
-
-    def some(self, which: slice) -> "Words":
-        """Some of the texts."""
-        return Words(*(None if part is None else part[which] for part in self))  # type: ignore[arg-type]
-
-    def prompted(self, prompt: int | Int[Tensor, " k"]) -> "Words":
-        """In one prompt: its number, or that for each text."""
-        at = torch.arange(len(self.tokens), device=self.tokens.device), prompt
-        masks = None if self.masks is None else self.masks[at][:, None]
-        turns = None if self.turns is None else self.turns[at][:, None]
-        tokens, points = self.tokens[at][:, None], self.points[at][:, None]
-        return Words(tokens, masks, points, turns, self.places)
-
-
-class Frames(NamedTuple):
-    """A batch of pieces before any text is met."""
-
-    tokens: Float[Tensor, "b t d"]
-    points: Float[Tensor, "b t d_joint"]
-    """In the joint space, of length one."""
-    valid: Bool[Tensor, "b t"] | None
-
-
 class Output(NamedTuple):
     """What the heads say at each level's positions."""
 
@@ -199,8 +172,7 @@ class UnLoc(Trained):
 
     def __init__(self, config: UnLocConfig, space: Space, widths: Widths = CLIP_WIDTHS) -> None:
         super().__init__(config, space, widths)
-        d = config.width
-        self.image = self.reader = None
+        self.image = self.reader = self.likeness = None
         if config.tune_image:
             self.image = learning_image_tower(space, checkpointing=config.grad_checkpointing)
         if config.reads_words:
@@ -211,28 +183,35 @@ class UnLoc(Trained):
                 finetune=config.tune_text,
                 tower=config.text_tower,
             )
-        self.enter_video = nn.Linear(widths.video, d, bias=False)
-        self.enter_text = nn.Linear(
-            self.reader.width if self.reader else widths.text, d, bias=False
-        )
-        if config.tied_entry:
-            with torch.no_grad():
-                self.enter_text.weight.copy_(self.enter_video.weight)
-        if config.similarity_cue:
-            num_cues = 1 + config.tells_order + config.learned_cues
-            self.cue = nn.Linear(2 * num_cues, d, bias=False)
-        self.likeness = None
-        if config.learned_cues:
-            self.likeness = Likeness(widths.video, config.learned_cues)
+        self._make_entries()
         self.fusion = Fusion(
-            d,
+            config.width,
             config.heads,
             config.inner,
             config.layers,
             dropout=config.dropout,
             num_levels=config.levels if self._has_fpn else 1,
         )
-        bias = _RELEVANCE_BIAS[config.task]
+        self._make_heads()
+
+    def _make_entries(self) -> None:
+        """From features, texts and cues to the width inside."""
+        config, d = self.config, self.config.width
+        read = self.reader.width if self.reader else self.widths.text
+        self.enter_video = nn.Linear(self.widths.video, d, bias=False)
+        self.enter_text = nn.Linear(read, d, bias=False)
+        if config.tied_entry:
+            with torch.no_grad():
+                self.enter_text.weight.copy_(self.enter_video.weight)
+        if config.similarity_cue:
+            num_cues = 1 + config.tells_order + config.learned_cues
+            self.cue = nn.Linear(2 * num_cues, d, bias=False)
+        if config.learned_cues:
+            self.likeness = Likeness(self.widths.video, config.learned_cues)
+
+    def _make_heads(self) -> None:
+        """The pyramid and what reads it (sections 3.3 and 3.4), as the task has them."""
+        config, d, bias = self.config, self.config.width, _RELEVANCE_BIAS[self.config.task]
         if config.fusion == "late":
             self.log_scale = nn.Parameter(torch.tensor(_LATE_SCALE).log())
             self.late_bias = nn.Parameter(torch.tensor(bias))
@@ -294,53 +273,25 @@ class UnLoc(Trained):
         """The tokens of each text, in all of its prompts, or in the one that is ``drawn``.
 
         A tower reads no more prompts than a question is asked in.
-
         Raises ConfigError for a class without a weight, where texts are not read.
         """
         texts = texts if texts.ndim == 3 else texts[:, None]
-        if drawn is None:
-            is_asked_once = self.reader is not None and self.config.prompts != "ensemble"
-            num = 1 if is_asked_once else texts.shape[1]
-            asked = torch.arange(num, device=texts.device).repeat(len(texts), 1)
-        else:
-            asked = drawn[:, None]
+        is_asked_once = self.reader is not None and self.config.prompts != "ensemble"
+        asked = asked_prompts(texts, drawn, first_alone=is_asked_once)
         texts = texts.take_along_dim(asked[..., None], dim=1)
-        tokens, masks, turns = self._read(names, texts, asked)
-        places = self._places(names) if self.config.fusion == "none" else None
-        return Words(tokens, masks, normalize(texts, dim=2), turns, places)
-
-    def _places(self, names: Sequence[str]) -> Int[Tensor, " k"]:
-        """Of these among the classes that have a weight."""
-        known = {name: place for place, name in enumerate(self.config.classes)}
-        if new := [name for name in names if name not in known]:
-            raise ConfigError(
-                f"fusion=none knows the classes that it was trained on alone, not {new[0]!r}."
-            )
-        places = [known[name] for name in names]
-        return torch.tensor(places, device=self.enter_video.weight.device)
-
-    def _read(
-        self, names: Sequence[str], texts: Float[Tensor, "k p d_joint"], asked: Int[Tensor, "k p"]
-    ) -> tuple[
-        Float[Tensor, "k p m d"], Bool[Tensor, "k p m"] | None, Float[Tensor, "k p d_joint"] | None
-    ]:
-        """The tokens of texts in prompts of these numbers, where they are no padding, and turns."""
+        if self.config.fusion == "none":
+            places = class_places(names, self.config.classes).to(texts.device)
+            return embedded_words(texts, self.enter_text, places)
         if self.reader is None:
-            return self.enter_text(unit_variance(texts))[:, :, None], None, None
-        templates = self.templates or (_PLAIN,)
-        sentences = [
-            templates[number].format(name)
-            for name, numbers in zip(names, asked.tolist(), strict=True)
-            for number in numbers
-        ]
-        words, masks = self.reader(sentences)
-        tokens = self.enter_text(unit_variance(words)).unflatten(0, asked.shape)
-        if self.config.text_tokens == "one":
-            return tokens, None, None
-        turns = None
-        if self.config.tells_order:
-            turns = self.reader.turns(words, masks).unflatten(0, asked.shape)
-        return tokens, masks.unflatten(0, asked.shape), turns
+            return embedded_words(texts, self.enter_text)
+        return read_words(
+            in_prompts(names, self.templates or (_PLAIN,), asked),
+            texts,
+            self.reader,
+            self.enter_text,
+            tokens=self.config.text_tokens,
+            tells_order=self.config.tells_order,
+        )
 
     def _seen(self, batch: Batch) -> Batch:
         """With features in place of frames."""
@@ -372,8 +323,8 @@ class UnLoc(Trained):
         shape = (len(frames.tokens), len(words))
         fused = self.fusion(*self._pairs(frames, words))
         if self.config.task == "clips":
-            whole = Level(_mean_token(fused[0]), None)
-            return Output([self.video_head(whole).squeeze(2).unflatten(0, shape)], [], [None])
+            whole = self.video_head(as_one(fused[0]))
+            return Output([whole.squeeze(2).unflatten(0, shape)], [], [None])
         levels = self._levels(fused)
         logits = [self.relevance(level).squeeze(2).unflatten(0, shape) for level in levels]
         valid = [None if x.valid is None else x.valid.unflatten(0, shape)[:, 0] for x in levels]
@@ -383,35 +334,15 @@ class UnLoc(Trained):
             reaches = [r.unflatten(0, shape) for r in self._displacements(levels)]
         else:
             alone = self.fusion(Level(frames.tokens, frames.valid), None, None)
-            reaches = _for_all(self._displacements(self._levels(alone)), len(words))
+            shared = self._displacements(self._levels(alone))
+            reaches = [for_all(reach, len(words)) for reach in shared]
         return Output(logits, reaches, valid)
 
     def _pairs(self, frames: Frames, words: Words) -> tuple[Level, Tensor, Tensor | None]:
         """The tokens of each piece with each text, pieces first."""
-        b, num = len(frames.tokens), len(words)
-        x = frames.tokens[:, None].expand(-1, num, -1, -1)
-        if self.config.similarity_cue:
-            x = x + self.cue(self._cues(frames, words))
-        valid = None if frames.valid is None else frames.valid.repeat_interleave(num, dim=0)
-        masks = None if words.masks is None else words.masks[:, 0].repeat(b, 1)
-        return Level(x.flatten(0, 1), valid), words.tokens[:, 0].repeat(b, 1, 1), masks
-
-    def _cues(self, frames: Frames, words: Words) -> Float[Tensor, "b k t c"]:
-        """How alike frame and text are, and how much more so than over the piece; about one large.
-
-        Of a sentence that is read word by word also how much more its end is so than its beginning.
-        """
-        points = [words.points] if words.turns is None else [words.points, words.turns]
-        alike = 10 * torch.einsum("btd,kpd->bktp", frames.points, torch.cat(points, dim=1))
-        if self.likeness is not None:
-            learned = self.likeness(frames.points, words.points[:, 0])
-            alike = torch.cat([alike, learned], dim=3)
-        if frames.valid is None:
-            mean = alike.mean(dim=2, keepdim=True)
-        else:
-            valid = frames.valid[:, None, :, None].to(alike)
-            mean = (alike * valid).sum(dim=2, keepdim=True) / valid.sum(dim=2, keepdim=True)
-        return torch.cat([alike, alike - mean], dim=3)
+        is_told = self.config.similarity_cue
+        told = self.cue(cues(frames, words, self.likeness)) if is_told else None
+        return pair(frames, words, told)
 
     def _levels(self, fused: list[Level]) -> list[Level]:
         """The pyramid (section 3.3); segmentation has its lowest level alone, unconvolved."""
@@ -437,8 +368,9 @@ class UnLoc(Trained):
         seen = [normalize(self.relevance.features(level), dim=2) for level in levels]
         scale = self.log_scale.exp()
         logits = [scale * texts @ x.transpose(1, 2) + self.late_bias for x in seen]
-        reaches = [] if self.config.task == "as" else self._displacements(levels)
-        return Output(logits, _for_all(reaches, len(texts)), [level.valid for level in levels])
+        shared = [] if self.config.task == "as" else self._displacements(levels)
+        reaches = [for_all(reach, len(texts)) for reach in shared]
+        return Output(logits, reaches, [level.valid for level in levels])
 
     def _predict_classes(self, frames: Frames, words: Words) -> Output:
         """Without any text: a weight for each class."""
@@ -461,25 +393,19 @@ class UnLoc(Trained):
         num_prompts = texts.shape[1] if texts.ndim == 3 else 1
         drawn = torch.randint(num_prompts, (len(names),), device=chosen.device)
         out = self.predict(frames, self.read_texts(names, texts, drawn))
-        instances = [_among(i, chosen) for i in batch.instances]
+        instances = [among(i, chosen) for i in batch.instances]
         if self.config.task == "clips":
-            return {"classes": _clip_loss(out.logits[0].squeeze(2), instances)}
+            return {"classes": clip_loss(out.logits[0].squeeze(2), instances)}
         if self.config.task == "as":
-            return {"relevance": _frame_loss(out.logits[0], instances, frames.valid)}
+            return {"relevance": frame_loss(out.logits[0], instances, frames.valid)}
         return self._point_losses(out, instances, batch.features.shape[1])
 
-    def _choose_classes(self, batch: Batch) -> Tensor:
+    def _choose_classes(self, batch: Batch) -> Int[Tensor, " c"]:
         """Those that occur, and so many others at random: fusing with all would not fit."""
-        num, wanted = len(batch.names), self.config.num_negative_classes
-        device = batch.features.device
+        wanted = self.config.num_negative_classes
         if self.config.task == "mr" or self.config.fusion == "none" or not wanted:
-            return torch.arange(num, device=device)
-        occurs = torch.zeros(num, dtype=torch.bool, device=device)
-        for instances in batch.instances:
-            occurs[instances.labels] = True
-        others = (~occurs).nonzero().squeeze(1)
-        drawn = others[torch.randperm(len(others))[:wanted].to(device)]
-        return torch.cat([occurs.nonzero().squeeze(1), drawn]).sort().values
+            return all_classes(batch)
+        return some_classes(batch, wanted)
 
     def _point_losses(self, out: Output, instances: list[Instances], t: int) -> dict[str, Tensor]:
         config = self.config
@@ -548,7 +474,7 @@ class UnLoc(Trained):
                     ends = [r[i] for r in reaches]
                     found[i].append(propose(mine, ends, t, self.config, labels=labels))
         for curve, parts in zip(curves, found, strict=True):
-            yield curve, join_points(parts, self.config) if parts else _stretches(curve)
+            yield curve, join_points(parts, self.config) if parts else label_runs(curve)
 
     def _ask(self, frames: Frames, words: Words) -> Output:
         """In the first prompt, or the mean over all of them."""
@@ -570,69 +496,3 @@ class UnLoc(Trained):
             return merge(to_seconds(pieces, names), max_gap_s=_FLOOR)  # across windows
         by_label = self.config.nms_per_label or self.config.task == "mr"
         return suppress(to_seconds(pieces, names), self.config, per_label=by_label)
-
-
-# losses ----------------------------------------------------------------------------------------
-
-
-def _frame_loss(
-    logits: Float[Tensor, "b k t"], instances: list[Instances], valid: Tensor | None
-) -> Float[Tensor, ""]:
-    """Sigmoid cross-entropy of each frame's one step, summed over steps; background is none."""
-    targets = torch.stack([_frame_targets(i, logits.shape[1]) for i in instances]).to(logits)
-    terms = binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=1)
-    kept = terms if valid is None else terms[valid]
-    num = mean_over_processes(kept.new_tensor(float(kept.numel())))
-    return kept.sum() / num
-
-
-def _clip_loss(logits: Float[Tensor, "b k"], instances: list[Instances]) -> Float[Tensor, ""]:
-    """Sigmoid cross-entropy of what each clip shows, summed over classes."""
-    targets = torch.zeros_like(logits)
-    for row, clip in zip(targets, instances, strict=True):
-        row[clip.labels] = 1.0
-    return binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=1).mean()
-
-
-def _frame_targets(instances: Instances, k: int) -> Float[Tensor, "k t"]:
-    """One at each frame's step: of several the one that began last."""
-    found = torch.zeros(k, instances.masks.shape[1], device=instances.masks.device)
-    for i in torch.argsort(instances.positions[:, 0], stable=True).tolist():
-        mask = instances.masks[i]
-        found[:, mask] = 0.0
-        found[instances.labels[i], mask] = 1.0
-    return found
-
-
-def _among(instances: Instances, chosen: Tensor) -> Instances:
-    """With labels into the chosen classes, which are sorted and hold all of them."""
-    return instances._replace(labels=torch.searchsorted(chosen, instances.labels))
-
-
-# small parts -----------------------------------------------------------------------------------
-
-
-def _mean_token(level: Level) -> Float[Tensor, "b 1 d"]:
-    """Of those that are no padding."""
-    if level.valid is None:
-        return level.x.mean(dim=1, keepdim=True)
-    return level.clean().sum(dim=1, keepdim=True) / level.valid.sum(dim=1)[:, None, None]
-
-
-def _for_all(reaches: list[Float[Tensor, "b _ 2"]], num: int) -> list[Float[Tensor, "b k _ 2"]]:
-    """The same for every text."""
-    return [reach[:, None].expand(-1, num, -1, -1) for reach in reaches]
-
-
-def _stretches(curve: Float[Array, "k t"]) -> Points:
-    """Action segmentation: the runs of snippets whose best class is above one half."""
-    best, _ = label_by_curves(curve)
-    found = [
-        (run, label, curve[label, run[0] : run[1]].mean())
-        for label in np.unique(best[best >= 0]).tolist()
-        for run in runs(best == label)
-    ]
-    if not found:
-        return Points(np.zeros((0, 2)), np.zeros(0, dtype=np.int64), np.zeros(0))
-    segments, labels, scores = zip(*found, strict=True)
-    return Points(np.array(segments, dtype=np.float64), np.array(labels), np.array(scores))

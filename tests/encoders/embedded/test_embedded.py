@@ -134,8 +134,10 @@ def test_score_is_the_log_of_expected_class_weight(embedded: Embedded) -> None:
             assert embedded.space.logits(features, texts)[k, t] == pytest.approx(expected, abs=1e-4)
             point = features[t] @ embedded.space.class_texts
             cosine = point @ texts[k] / np.linalg.norm(point)
-            even = expected - np.log(np.linalg.norm(weights[k])) + 2 * cosine
-            assert embedded.space.evidence(features, texts)[k, t] == pytest.approx(even, abs=1e-4)
+            even = expected - 0.5 * np.log(np.linalg.norm(weights[k])) + 2 * cosine
+            assert embedded.space.evidence(features, texts, texts)[k, t] == pytest.approx(
+                even, abs=1e-4
+            )
 
 
 # video ---------------------------------------------------------------------------------------
