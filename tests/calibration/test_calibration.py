@@ -99,6 +99,8 @@ def by_method(found: Detections) -> Detections:
     return found[found.scores >= 0.4]
 
 
+OWN = 0.15
+"""The lowest score that similarity shows: of what fits least of what is found at all."""
 SHIFTS = {"too sure": (2.5, 2.0, 3.0), "too shy": (-2.5, -2.0, -3.0), "by query": (2.5, -2.5, 0.0)}
 
 
@@ -157,7 +159,7 @@ def test_what_was_shown_tells_nothing_of_what_was_not() -> None:
     """Where nobody checked a query, the cut does not fall below the method's own."""
     reviews = []
     for i, (found, is_right) in enumerate(world((-1, -1, 0.5), num=30)):
-        shown = found.scores >= 0.4
+        shown = found.scores >= OWN
         review = annotated(found, is_right, f"{i}.mp4", checked=False)
         now = [
             s if seen else replace(s, status="open")
@@ -167,7 +169,7 @@ def test_what_was_shown_tells_nothing_of_what_was_not() -> None:
     gathered = marks_of(reviews)
     assert len(gathered.marks) < len(gathered.marks.scores)
     fitted = fit(gathered.source, gathered.marks)
-    assert fitted.score.score_at(fitted.threshold, "") >= 0.4 - 1e-6
+    assert fitted.score.score_at(fitted.threshold, "") >= OWN - 1e-6
 
 
 # the fit -----------------------------------------------------------------------------------------
@@ -456,9 +458,9 @@ def test_calibrate_prints_json(reviews: Path) -> None:
 
 def test_calibrate_says_where_held_out_videos_show_a_loss(reviews: Path, tmp_path: Path) -> None:
     out = tmp_path / "calibration.json"
-    few = write_reviews(tmp_path / "few", world((-0.5, -0.5, -0.5), num=3))
+    few = write_reviews(tmp_path / "few", world((-1, -1, -1), num=3))
     result = run("calibrate", few, "--out", out)
-    told = "on held-out videos: F1 was 78.3 %, and is 75.4 %. Do not use this calibration yet"
+    told = "on held-out videos: F1 was 77.1 %, and is 75.4 %. Do not use this calibration yet"
     assert (result.exit_code, told in result.stderr) == (0, True), result.output
     assert out.is_file()
     assert "held-out" not in run("calibrate", reviews).stderr

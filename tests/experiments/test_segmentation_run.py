@@ -39,6 +39,7 @@ from openmoment.experiments.segmentation import (
 from openmoment.features.file import write_features
 from openmoment.methods.base import Answer
 from openmoment.methods.traits import Traits
+from openmoment.postprocess import Decision
 from openmoment.pipeline.answering import Pipeline
 from openmoment.training.data import TrainingData
 from openmoment.types import Annotations, Queries, Recipe, SnippetGrid, Snippets
@@ -109,7 +110,7 @@ class Oracle:
 
     @classmethod
     def traits_of(cls, config: PlainConfig) -> Traits:
-        return Traits(min_score=config.min_score)
+        return Traits(decision=Decision(min_score=config.min_score))
 
     def localize(self, snippets, queries):
         return self.answer(snippets, queries).detections

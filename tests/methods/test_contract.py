@@ -19,7 +19,7 @@ from openmoment.methods.trained import Trained
 from openmoment.methods.traits import Traits
 from openmoment.types import Annotations, Detections, Queries
 
-EVERY = {"min_presence": 0, "min_score": 0}  # settings that some methods have
+EVERY = {"min_presence": 0, "sure": 0, "min_fit": 0, "min_score": 0}  # settings that some methods have
 
 
 def make(name: str, settings: dict | None = None):
@@ -116,13 +116,13 @@ def test_what_a_method_says_of_itself_is_what_its_settings_say(name: str) -> Non
         own = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
         assert traits.takes_other_features == (own.get("features") == "own")
         assert traits.has_windows == ("overlap" in own)
-        assert traits.min_score == own.get("min_score", 0.0)
-        assert traits.min_presence == own.get("min_presence", 0.0)
+        for setting, value in traits.decision._asdict().items():
+            assert value == own.get(setting, 0.0)
         assert traits.task == own.get("task")
         assert all(template.count("{}") == 1 for template in traits.templates)
         assert not traits.is_told_truth  # no preset is an oracle
-        ranking = method.traits_of(dataclasses.replace(config, **method.RANKING))
-        assert ranking.min_score <= 0.001 and ranking.min_presence == 0.0
+        ranking = method.traits_of(dataclasses.replace(config, **method.RANKING)).decision
+        assert ranking.min_score <= 0.001 and max(ranking[:3]) == 0.0
 
 
 @pytest.mark.parametrize("name", METHODS)

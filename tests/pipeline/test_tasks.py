@@ -18,7 +18,7 @@ from openmoment.methods.base import Answer
 from openmoment.methods.traits import Traits
 from openmoment.pipeline.answering import Pipeline
 from openmoment.pipeline.tasks import TOP, best_of_each, segment
-from openmoment.postprocess import cover, label_by_curves
+from openmoment.postprocess import Decision, cover, label_by_curves
 from openmoment.types import Detections, SnippetGrid
 
 NAMES = ("a", "b", "c")
@@ -51,7 +51,7 @@ class Made:
     @classmethod
     def traits_of(cls, config: MadeConfig | PlainConfig) -> Traits:
         task = config.task if isinstance(config, MadeConfig) else None
-        return Traits(templates=config.templates, task=task, min_score=config.min_score)
+        return Traits(templates=config.templates, task=task, decision=Decision(min_score=config.min_score))
 
     def localize(self, snippets, queries) -> Detections:
         return self.answer(snippets, queries).detections

@@ -64,7 +64,7 @@ class Standing(NamedTuple):
         return sigmoid(SLOPE * (self.curves - self.middle))
 
     def scores(self, query: int, found: Int[Array, "n 2"]) -> Float[Array, " n"]:
-        """How likely each run is a moment of the query: that it occurs, and that it does so here."""
+        """How likely each run is a moment of a query: that it occurs, and that it is here."""
         return self.presence[query] * fit_of(self.curves[query], found)
 
     def exclusive(self, grid: SnippetGrid) -> "Standing":

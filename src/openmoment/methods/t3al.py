@@ -26,6 +26,9 @@ from openmoment.encoders.base import HasTextTower, Space, Towers
 from openmoment.errors import ConfigError
 from openmoment.methods.oracles import Oracle
 from openmoment.methods.standing import Standing, standing_of
+from openmoment.methods.traits import Traits
+from openmoment.postprocess import Decision, bridge, nms, runs
+from openmoment.types import Detections, Queries, SnippetGrid, Snippets
 
 if TYPE_CHECKING:
     from torch import Tensor
