@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from commands import refusal, run
 from fakes import FakeEncoder
-from openmoment.methods.background import BACKGROUND
 
 from openmoment.checkpoints.card import read_card
 from openmoment.errors import FeatureError
@@ -45,13 +44,6 @@ def checkpoint(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.exit_code == 0, (done.output, done.exception)
     assert f"--priors {world / 'priors'}" in done.stdout  # of the command that scores it
     return out
-
-
-@pytest.fixture(autouse=True)
-def few_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "openmoment.pipeline.queries.BACKGROUND", BACKGROUND[:2]
-    )  # words take their time
 
 
 def test_a_checkpoint_says_what_it_saw_besides_frames(world: Path, checkpoint: Path) -> None:

@@ -13,7 +13,6 @@ from detections import make_detections
 from fakes import FakeEncoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openmoment.methods.background import BACKGROUND as EVERYDAY
 from spaces import DIM
 from tiny_method import TinyConfig, make_tiny
 from trained_world import WORDS, World
@@ -39,8 +38,8 @@ from openmoment.experiments.segmentation import (
 from openmoment.features.file import write_features
 from openmoment.methods.base import Answer
 from openmoment.methods.traits import Traits
-from openmoment.postprocess import Decision
 from openmoment.pipeline.answering import Pipeline
+from openmoment.postprocess import Decision
 from openmoment.training.data import TrainingData
 from openmoment.types import Annotations, Queries, Recipe, SnippetGrid, Snippets
 
@@ -276,14 +275,6 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
     return (*where, "--backbone", "synthetic")
 
 
-@pytest.fixture
-def few_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "openmoment.pipeline.queries.BACKGROUND", EVERYDAY[:2]
-    )  # words take their time
-
-
-@pytest.mark.usefixtures("few_words")
 def test_a_method_is_scored_on_made_up_steps(steps, tmp_path: Path) -> None:
     ask = ("evaluate", "--method", "similarity", *steps)
     done = run(*ask, "--text-check", "--classes", "--out", tmp_path / "result")
@@ -307,7 +298,6 @@ def test_a_method_is_scored_on_made_up_steps(steps, tmp_path: Path) -> None:
     assert kept["published_percent"] == []  # never beside made-up numbers
 
 
-@pytest.mark.usefixtures("few_words")
 def test_the_result_is_one_json_object(steps) -> None:
     unseen = "heat oil in the pan,turn the egg over"
     done = run("evaluate", "--method", "similarity", *steps, "--unseen", unseen, "--json")

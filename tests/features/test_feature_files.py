@@ -441,3 +441,21 @@ def test_released_i3d_features_cover_their_video(data_root: Path) -> None:
         import_features(
             path, encoder="i3d", dim_in=1024, duration_s=35.155, stride=Stride(16, 25.0)
         )
+
+
+def test_key_frames_stand_for_what_is_nearest_to_them(tmp_path: Path) -> None:
+    path = tmp_path / "keys.npy"
+    np.save(path, np.eye(3, dtype=np.float32))
+    given = {"encoder": "clip", "dim_in": 3, "duration_s": 10.0}
+    snippets = import_features(path, times_s=np.array([1.0, 2.0, 6.0]), **given)
+    assert snippets.grid.edges_s.tolist() == [0.0, 1.5, 4.0, 10.0]
+    for times_s, problem in (
+        ([1.0, 2.0], "3 snippets, but 2 times"),
+        ([1.0, 1.0, 2.0], "must be finite, rise"),
+        ([1.0, np.nan, 2.0], "must be finite"),
+        ([1.0, 2.0, 10.0], "lasts 10.0 s"),
+    ):
+        with pytest.raises(FeatureError, match=problem):
+            import_features(path, times_s=np.array(times_s), **given)
+    with pytest.raises(FeatureError, match="stated twice"):
+        import_features(path, times_s=np.array([1.0, 2.0, 6.0]), fps=1.0, **given)

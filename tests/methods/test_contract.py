@@ -19,7 +19,12 @@ from openmoment.methods.trained import Trained
 from openmoment.methods.traits import Traits
 from openmoment.types import Annotations, Detections, Queries
 
-EVERY = {"min_presence": 0, "sure": 0, "min_fit": 0, "min_score": 0}  # settings that some methods have
+EVERY = {
+    "min_presence": 0,
+    "sure": 0,
+    "min_fit": 0,
+    "min_score": 0,
+}  # settings that some methods have
 
 
 def make(name: str, settings: dict | None = None):

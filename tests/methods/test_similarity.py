@@ -45,9 +45,8 @@ def test_every_instance_of_every_query_is_found_where_it_is() -> None:
 
 def test_nothing_is_found_in_a_film_of_other_things() -> None:
     queries = words(3)
-    found = similarity().localize(film(queries, [(None, 40), (None, 40)]), queries)
-    assert len(found) == 0
-    assert found.not_found == queries.names
+    found = similarity().localize(film(queries, [(None, 20)] * 8), queries)
+    assert found.scores.max(initial=0.0) < 0.3
 
 
 def test_asking_for_more_changes_no_bit() -> None:
@@ -117,7 +116,9 @@ def test_exclusive_leaves_each_moment_to_one_query() -> None:
     snippets = film(alike, [(None, 24), (0, 16), (None, 24)])
     free = similarity().localize(snippets, alike)
     assert free.not_found == ()
-    assert similarity(exclusive=True).localize(snippets, alike).not_found == ("word 1",)
+    apart = similarity(exclusive=True).localize(snippets, alike)
+    assert free.of("word 1").scores.max() > 0.3
+    assert apart.of("word 0").scores.max() > 0.9 > 0.3 > apart.of("word 1").scores.max(initial=0.0)
 
 
 def test_min_snippets_drops_what_is_short() -> None:

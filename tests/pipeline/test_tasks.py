@@ -51,7 +51,9 @@ class Made:
     @classmethod
     def traits_of(cls, config: MadeConfig | PlainConfig) -> Traits:
         task = config.task if isinstance(config, MadeConfig) else None
-        return Traits(templates=config.templates, task=task, decision=Decision(min_score=config.min_score))
+        return Traits(
+            templates=config.templates, task=task, decision=Decision(min_score=config.min_score)
+        )
 
     def localize(self, snippets, queries) -> Detections:
         return self.answer(snippets, queries).detections

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from numpy import ndarray as Array
 from safetensors import SafetensorError, safe_open
 
@@ -267,6 +267,7 @@ def import_features(
     duration_s: float,
     fps: float | None = None,
     stride: Stride | None = None,
+    times_s: Float[Array, " t"] | None = None,
     dim_in: int | None = None,
     key: str | None = None,
     layout: Layout | None = None,
@@ -274,7 +275,8 @@ def import_features(
     """Snippets from another program's ``.npy``, ``.npz`` or ``.csv``, its time axis stated.
 
     With ``fps``, snippet i covers ``[i / fps, (i + 1) / fps)``; with ``stride`` see `Stride`; with
-    neither, the snippets share the ``duration_s`` of the video equally. Snippets that begin after
+    ``times_s``, of key frames, each covers what is nearer to it than to the others; with none of
+    them, the snippets share the ``duration_s`` of the video equally. Snippets that begin after
     the end of the video are dropped. ``dim_in`` is the width that ``encoder`` makes and tells which
     axis is time; where it is not known, say the ``layout``. ``key`` picks an array of an ``.npz``;
     the first line of a ``.csv`` is its header.
@@ -284,7 +286,7 @@ def import_features(
     """
     array = _orient(_load_array(path, key), path, encoder=encoder, dim_in=dim_in, layout=layout)
     try:
-        grid, rate = _import_grid(len(array), duration_s=duration_s, fps=fps, stride=stride)
+        grid, rate = _import_grid(len(array), duration_s, fps=fps, stride=stride, times_s=times_s)
         with np.errstate(over="ignore"):  # too large for float32: refused as infinite by Snippets
             features = array[: len(grid)].astype(np.float32)
         return Snippets(features, grid, Recipe(encoder, IMPORTED, rate, ""), duration_s)
@@ -358,18 +360,40 @@ def _orient(
 
 
 def _import_grid(
-    num: int, *, duration_s: float, fps: float | None, stride: Stride | None
+    num: int,
+    duration_s: float,
+    *,
+    fps: float | None,
+    stride: Stride | None,
+    times_s: Float[Array, " t"] | None,
 ) -> tuple[SnippetGrid, float]:
     """Where ``num`` snippets lie, and how many there are per second. Raises FeatureError."""
-    if fps is not None and stride is not None:
-        raise FeatureError("The time axis is stated twice: give fps or a stride, not both.")
+    if sum(axis is not None for axis in (fps, stride, times_s)) > 1:
+        raise FeatureError("The time axis is stated twice: give fps, a stride or times, not two.")
     _require_positive(duration_s, "duration in seconds")
     if stride is not None:
         return _strided_grid(num, stride, duration_s)
     if fps is not None:
         _require_positive(fps, "fps")
         return _strided_grid(num, Stride(1, fps), duration_s)
+    if times_s is not None:
+        return _timed_grid(num, np.asarray(times_s, dtype=np.float64), duration_s)
     return SnippetGrid.uniform(num, end_s=duration_s), num / duration_s
+
+
+def _timed_grid(
+    num: int, times_s: Float[Array, " t"], duration_s: float
+) -> tuple[SnippetGrid, float]:
+    if times_s.shape != (num,):
+        raise FeatureError(f"{num} snippets, but {times_s.size} times.")
+    if not (np.isfinite(times_s).all() and (np.diff(times_s) > 0).all() and times_s[0] >= 0):
+        raise FeatureError("The times of snippets must be finite, rise, and begin at 0 or later.")
+    if times_s[-1] >= duration_s:
+        raise FeatureError(
+            f"The last snippet is at {times_s[-1]:.1f} s, but the video lasts {duration_s:.1f} s."
+        )
+    edges_s = np.concatenate([[0.0], (times_s[1:] + times_s[:-1]) / 2, [duration_s]])
+    return SnippetGrid(edges_s), num / duration_s
 
 
 def _strided_grid(num: int, stride: Stride, duration_s: float) -> tuple[SnippetGrid, float]:

@@ -30,12 +30,11 @@ def encode_queries(
     Each name is embedded by itself: the same to the bit whatever else is asked. Raises QueryError.
     """
     tidy = tidy_names(names)
-    bank = bank_of(encoder, cache)
     if not templates:
-        return Queries(tidy, _embed(tidy, encoder, cache), bank)
+        return Queries(tidy, _embed(tidy, encoder, cache), bank_of(encoder, cache))
     each = [np.concatenate([encode_with(t, [n], encoder, cache) for n in tidy]) for t in templates]
     variants = np.stack(each, axis=1)
-    return Queries(tidy, variants.mean(axis=1), bank, variants)
+    return Queries(tidy, variants.mean(axis=1), bank_of(encoder, cache), variants)
 
 
 def bank_of(encoder: Encoder, cache: Cache | None) -> Float[Array, "m d"]:

@@ -9,7 +9,6 @@ import pytest
 from commands import refusal, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openmoment.methods.background import BACKGROUND
 
 from openmoment.datasets import load_dataset
 from openmoment.datasets.base import prompt_name
@@ -448,9 +447,6 @@ def test_what_is_written_is_what_the_world_is(folder: Path, words: np.ndarray) -
 def test_a_method_is_evaluated_in_the_made_up_world(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "openmoment.pipeline.queries.BACKGROUND", BACKGROUND[:2]
-    )  # words take their time
     args = ("evaluate", "--method", "similarity", "--backbone", "synthetic")
     where = ("--dataset", "synthetic-thumos14", "--root", folder)
     split = ("--setting", "75-25", "--splits", "0", "--json")

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import run
-from openmoment.methods.background import BACKGROUND
 
 from openmoment.datasets import load_retrieval
 from openmoment.datasets.made_up.files import write_world
@@ -152,9 +151,6 @@ def test_files_are_those_of_a_marked_dataset(folder: Path, tmp_path: Path) -> No
 
 
 def test_similarity_finds_some_of_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "openmoment.pipeline.queries.BACKGROUND", BACKGROUND[:2]
-    )  # words take their time
     data = load_retrieval("synthetic-charades-sta", folder)
     source = SnippetSource(load_pipeline("synthetic"), folder / "features")
     own = run_retrieval(data, source)
