@@ -53,6 +53,7 @@ HEAVY = (
 )
 NEEDS_TORCH = {
     "openmoment.experiments.ablation",
+    "openmoment.experiments.training",
     "openmoment.bench.work",
     "openmoment.blocks.attention",
     "openmoment.blocks.batch",
@@ -95,6 +96,7 @@ NEEDS_TORCH = {
     "openmoment.training.data",
     "openmoment.training.frames",
     "openmoment.training.initial",
+    "openmoment.training.lesson",
     "openmoment.training.loop",
     "openmoment.training.pretrain",
     "openmoment.training.processes",

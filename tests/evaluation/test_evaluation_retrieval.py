@@ -19,12 +19,14 @@ from openmoment.evaluation.retrieval import (
     Retrieved,
     highlights,
     qvhighlights,
+    recall_at,
+    region_recall,
+)
+from openmoment.evaluation.retrieval_files import (
     read_predictions,
     read_ratings,
     read_saliency,
     read_truth,
-    recall_at,
-    region_recall,
 )
 
 TIOUS = PROFILES["activitynet"]

@@ -18,7 +18,7 @@ from tiny_method import TinyConfig, make_tiny
 from trained_world import WORDS, World
 
 from openmoment.blocks.time_axis import TimeAxis
-from openmoment.cli.segmentation import show
+from openmoment.cli.text.segmentation import show
 from openmoment.datasets import load_dataset
 from openmoment.datasets.base import Dataset
 from openmoment.datasets.made_up.steps import STEPS
@@ -318,7 +318,7 @@ def test_a_prediction_file_is_refused(steps, tmp_path: Path) -> None:
 
 
 def test_published_rows_of_the_real_dataset_stand_beside(tmp_path: Path, kitchen) -> None:
-    from openmoment.cli.segmentation import to_dict
+    from openmoment.experiments.segmentation import to_document as to_dict
 
     rows = to_dict(run_segmentation(*kitchen), {})["published_percent"]
     assert {"predict all background", "UnLoc-B 1st prompt"} <= {row["method"] for row in rows}

@@ -12,7 +12,7 @@ from pympi import Eaf
 from videos import make_video
 
 from openmoment.errors import FormatError
-from openmoment.evaluation.retrieval import read_predictions
+from openmoment.evaluation.retrieval_files import read_predictions
 from openmoment.export import FORMATS
 from openmoment.export.boris import COLUMNS
 from openmoment.export.elan import to_tiers

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from serving import ADDRESS, one_video, only_id, refusal, serving
 from starlette.testclient import TestClient
 
+from openmoment.server.service import security
 from openmoment.server.service.security import Guard
 from openmoment.server.service.settings import Settings
-from openmoment.server.service.shared import Service, security
+from openmoment.server.service.shared import Service
 
 TOKEN = "s3cret; ünïque"
 

@@ -16,8 +16,13 @@ from trained_world import NUM_SNIPPETS, SNIPPET_S, World
 from openmoment.checkpoints.card import read_card
 from openmoment.datasets.base import Moment, RetrievalDataset
 from openmoment.errors import ConfigError, FeatureError, TrainingError
-from openmoment.evaluation.retrieval import Retrieved, read_predictions, read_truth
-from openmoment.evaluation.retrieval_files import write_predictions, write_queries
+from openmoment.evaluation.retrieval import Retrieved
+from openmoment.evaluation.retrieval_files import (
+    read_predictions,
+    read_truth,
+    write_predictions,
+    write_queries,
+)
 from openmoment.experiments.detection import SnippetSource
 from openmoment.experiments.retrieval import nonsense_sentences, run_retrieval, sentence_checks
 from openmoment.features.file import write_features

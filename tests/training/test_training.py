@@ -409,7 +409,7 @@ def test_a_run_killed_before_its_card_was_written(
         raise OSError("no space left")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
-        patch.setattr("openmoment.training.loop.write_checkpoint", fail)
+        patch.setattr("openmoment.training.state.write_checkpoint", fail)
         train_tiny(tmp_path / "parts", given={"epochs": 2})
     card, _ = train_tiny(tmp_path / "parts", given={"epochs": 2})
     assert weights(tmp_path / "whole") == weights(tmp_path / "parts")

@@ -5,23 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from openmoment.bench.job import plan_jobs
-from openmoment.bench.method_card import card_of
 from openmoment.bench.record import Record
 from openmoment.bench.suite import DatasetPart, MethodPart, read_suite, shipped_suites
-from openmoment.bench.summary import (
-    DECISIVE,
-    Group,
-    Row,
-    group_records,
-    paper_cell,
-    published_rows,
-    spread,
-)
+from openmoment.bench.summary import DECISIVE, Group, Row, group_records, published_row, spread
 from openmoment.bench.tables import Table
 from openmoment.datasets import DATASETS
 from openmoment.datasets.names import SYNTHETIC
 from openmoment.evaluation.published import Published
-from openmoment.evaluation.tables import render
 
 _SHOWN = (
     *("mAP@0.5", "mAP_avg", "R@IoU0.5", "mIoU", "R@1,IoU=0.5", "R@1,IoU=0.7"),
@@ -65,16 +55,11 @@ def to_ledger(records: Sequence[Record]) -> str:
         ]
         lines = [_line(*one) for one in _told(found)]
         header = ("paper", "setting", "metric", "paper's", "ours", "how", "command")
-        parts += [f"## {DATASETS[dataset].title}", _markdown(Table("", header, tuple(lines)))]
+        parts += [f"## {DATASETS[dataset].title}", Table("", header, tuple(lines)).to_markdown()]
     if own := [_own_line(group, row) for group in groups for row in group.rows if _is_own(group)]:
         header = ("dataset", "method", "metric", "ours", "how", "command")
-        parts += ["## Ours alone", _OURS, _markdown(Table("", header, tuple(own)))]
+        parts += ["## Ours alone", _OURS, Table("", header, tuple(own)).to_markdown()]
     return "\n\n".join(part.strip() for part in parts) + "\n"
-
-
-def _markdown(table: Table) -> str:
-    cells = [[cell.replace("|", r"\|") for cell in row] for row in table.rows]
-    return render(table.header, cells, "markdown")
 
 
 def _claims() -> Iterator[Claim]:
@@ -89,7 +74,7 @@ def _claims() -> Iterator[Claim]:
             if key in seen:
                 continue
             seen.add(key)
-            if paper := _paper_of(method, part.dataset, job.setting):
+            if paper := published_row(method, part.dataset, job.setting):
                 yield Claim(suite.name, part, method, job.setting, job.backbone, paper)
 
 
@@ -102,12 +87,6 @@ def _told(found: Sequence[tuple[Claim, Row | None]]) -> Iterator[tuple[Claim, Ro
         yield from [one for one in claims if one[1]] or claims[:1]
 
 
-def _paper_of(method: MethodPart, dataset: str, setting: str) -> Published | None:
-    names = method.published or card_of(method.method).published
-    rows = published_rows(dataset, setting)
-    return next((row for name in names for row in rows if row.method == name), None)
-
-
 def _by_dataset(claims: Sequence[Claim]) -> dict[str, list[Claim]]:
     found: dict[str, list[Claim]] = {}
     for claim in claims:
@@ -118,7 +97,7 @@ def _by_dataset(claims: Sequence[Claim]) -> dict[str, list[Claim]]:
 def _line(claim: Claim, row: Row | None) -> tuple[str, ...]:
     paper = claim.paper
     metrics = [name for name in _SHOWN if name in paper.percent]
-    theirs = " / ".join(paper_cell(paper.percent, name) for name in metrics)
+    theirs = " / ".join(map(paper.cell, metrics))
     head = (f"{paper.method} ({paper.paper}, {paper.table})", claim.setting, " / ".join(metrics))
     if row is None:
         title = DATASETS[claim.part.dataset].title

@@ -1,6 +1,7 @@
 """One report of a results folder: a page without network or script, Markdown, LaTeX."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -27,6 +28,18 @@ _NAMED = 10
 NAMES = {"html": "report.html", "markdown": "report.md", "latex": "report.tex"}
 
 
+@dataclass(frozen=True)
+class Report:
+    """What each form of a report says."""
+
+    title: str
+    sections: Sequence[Section]
+    digest: str
+    failed: Sequence[tuple[str, str]]
+    head: str
+    """What there is to say first."""
+
+
 def write_reports(
     records: Sequence[Record],
     out: Path,
@@ -39,13 +52,9 @@ def write_reports(
 
     ``failed`` are names of runs that are not there, and why; ``missing`` names of others.
     """
-    found = sections(records)
     head = told_missing(len(records), missing) if missing else ""
-    told = {
-        "html": to_html(title, found, digest(records), failed, head=head),
-        "markdown": to_markdown(title, found, digest(records), failed, head=head),
-        "latex": to_latex(title, found, digest(records), head=head),
-    }
+    report = Report(title, sections(records), digest(records), failed, head)
+    told = {"html": to_html(report), "markdown": to_markdown(report), "latex": to_latex(report)}
     paths = [out / NAMES[form] for form in told]
     for path, text in zip(paths, told.values(), strict=True):
         write_text(text, path)
@@ -59,53 +68,43 @@ def told_missing(num_there: int, missing: Sequence[str]) -> str:
     return f"{num_there} of {num_there + len(missing)} runs are there; missing: {named}{more}."
 
 
-def to_markdown(
-    title: str,
-    found: Sequence[Section],
-    word: str,
-    failed: Sequence[tuple[str, str]] = (),
-    *,
-    head: str = "",
-) -> str:
+def to_markdown(report: Report) -> str:
     """Headings and tables, below the title what there is to say first."""
-    parts = [f"# {title}", *([head] if head else []), _DIGEST.format(word)]
-    for section in found:
+    first = [report.head] if report.head else []
+    parts = [f"# {report.title}", *first, _DIGEST.format(report.digest)]
+    for section in report.sections:
         parts += [f"## {section.title}", *([section.note] if section.note else [])]
         for table in section.tables:
-            body = render(table.header, [_escaped(row) for row in table.rows], "markdown")
-            parts += [f"### {table.title}", *([table.note] if table.note else []), body]
-    if failed:
-        parts += [f"## {_FAILED}", "\n".join(f"- `{name}`: {why}" for name, why in failed)]
+            note = [table.note] if table.note else []
+            parts += [f"### {table.title}", *note, table.to_markdown()]
+    if report.failed:
+        lines = "\n".join(f"- `{name}`: {why}" for name, why in report.failed)
+        parts += [f"## {_FAILED}", lines]
     return "\n\n".join(parts) + "\n"
 
 
-def to_latex(title: str, found: Sequence[Section], word: str, *, head: str = "") -> str:
+def to_latex(report: Report) -> str:
     """Tables for a paper; they need the package booktabs."""
-    parts = [" ".join([f"% {title}.", *([head] if head else []), _DIGEST.format(word)])]
-    for section in found:
+    first = [report.head] if report.head else []
+    parts = [" ".join([f"% {report.title}.", *first, _DIGEST.format(report.digest)])]
+    for section in report.sections:
         for table in section.tables:
             body = render(table.header, table.rows, "latex")
             parts.append(f"% {section.title}: {table.title}. {section.note}\n{body}")
     return "\n\n".join(parts).replace("±", r"$\pm$") + "\n"
 
 
-def to_html(
-    title: str,
-    found: Sequence[Section],
-    word: str,
-    failed: Sequence[tuple[str, str]] = (),
-    *,
-    head: str = "",
-) -> str:
+def to_html(report: Report) -> str:
     """The page."""
-    body = f"<h1>{escape(title)}</h1>\n"
-    body += f'<p class="note">{escape(head)}</p>\n' if head else ""
-    body += "".join(_section(section) for section in found)
-    if failed:
-        lines = "".join(f"<li>{escape(name)}: {escape(why)}</li>\n" for name, why in failed)
+    body = f"<h1>{escape(report.title)}</h1>\n"
+    body += f'<p class="note">{escape(report.head)}</p>\n' if report.head else ""
+    body += "".join(_section(section) for section in report.sections)
+    if report.failed:
+        lines = "".join(f"<li>{escape(name)}: {escape(why)}</li>\n" for name, why in report.failed)
         body += f"<section>\n<h2>{_FAILED}</h2>\n<ul>{lines}</ul>\n</section>\n"
-    foot = f"<footer>{_DIGEST.format(word)} Written by OpenMoment {__version__}.</footer>\n"
-    return document(title, body, foot=foot, style=_STYLE)
+    digest = _DIGEST.format(report.digest)
+    foot = f"<footer>{digest} Written by OpenMoment {__version__}.</footer>\n"
+    return document(report.title, body, foot=foot, style=_STYLE)
 
 
 _FAILED = "Runs that failed"
@@ -145,7 +144,3 @@ def _kind(table: Table, column: int) -> str:
     cells = [row[column] for row in table.rows if row[column]]
     is_number = bool(cells) and all(cell[0] in "-+0123456789" for cell in cells)
     return ' class="number"' if is_number else ' class="name"'
-
-
-def _escaped(row: Sequence[str]) -> list[str]:
-    return [cell.replace("|", r"\|") for cell in row]

@@ -1,13 +1,15 @@
 """Runs of one method, in one setting, over the splits: what a row of a table is made of."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from openmoment.bench.job import Job
 from openmoment.bench.method_card import card_of
 from openmoment.bench.record import Record
+from openmoment.bench.suite import MethodPart
 from openmoment.datasets.names import SYNTHETIC
 from openmoment.datasets.splits import NUM_SPLITS
 from openmoment.evaluation.protocol import ALL_CLASSES
@@ -71,9 +73,8 @@ class Row:
     @cached_property
     def published(self) -> Published | None:
         """The paper's row of this method, for the same dataset and setting."""
-        names = self.first.job.published or card_of(self.first.job.method).published
-        rows = published_rows(self.first.job.dataset, self.first.job.setting)
-        return next((row for name in names for row in rows if row.method == name), None)
+        job = self.first.job
+        return published_row(job, job.dataset, job.setting)
 
     @property
     def differences(self) -> str:
@@ -149,6 +150,13 @@ def published_rows(dataset: str, setting: str) -> list[Published]:
     return [*regions, *published_beside(dataset, known)]
 
 
+def published_row(method: Job | MethodPart, dataset: str, setting: str) -> Published | None:
+    """The papers' row of a method for a dataset and setting."""
+    names = method.published or card_of(method.method).published
+    rows = published_rows(dataset, setting)
+    return next((row for name in names for row in rows if row.method == name), None)
+
+
 def group_records(records: Sequence[Record]) -> list[Group]:
     """The records by what they may be compared with, in the order of their names."""
     groups: dict[tuple[str, str, str], dict[tuple[str, str], list[Record]]] = {}
@@ -180,8 +188,3 @@ def spread(values: Sequence[float], *, scale: float = 100.0, digits: int = 1) ->
     if len(values) == 1:
         return mean
     return f"{mean} ± {scale * float(np.std(values, ddof=1)):.{digits}f}"
-
-
-def paper_cell(percent: Mapping[str, float], metric: str) -> str:
-    """A number as a paper prints it."""
-    return f"{percent[metric]:.1f}" if metric in percent else ""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from openmoment.bench.record import Record
-from openmoment.bench.summary import DECISIVE, Group, Row, group_records, paper_cell, spread
+from openmoment.bench.summary import DECISIVE, Group, Row, group_records, spread
 from openmoment.evaluation.diagnosis import ERRORS, KINDS
 from openmoment.evaluation.published import Published
+from openmoment.evaluation.tables import render
 from openmoment.evaluation.text_check import LOWEST, text_verdict, worst_share
 
 _MADE_UP = "A made-up world: no number from it says how good a method is on real video."
@@ -28,6 +29,11 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+
+    def to_markdown(self) -> str:
+        """The rows below their header."""
+        rows = [[cell.replace("|", r"\|") for cell in row] for row in self.rows]
+        return render(self.header, rows, "markdown")
 
 
 @dataclass(frozen=True)
@@ -79,9 +85,7 @@ def results(group: Group) -> Table:
 
 
 def _paper(row: Published, metrics: Sequence[str]) -> tuple[str, ...]:
-
-    cells = (paper_cell(row.percent, metric) for metric in metrics)
-    return (row.method, f"{row.paper}, {row.table}", *cells, row.note)
+    return (row.method, f"{row.paper}, {row.table}", *map(row.cell, metrics), row.note)
 
 
 def label_given(group: Group) -> Table:

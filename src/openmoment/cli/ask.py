@@ -8,7 +8,8 @@ import numpy as np
 import typer
 
 from openmoment.cli.options.moments import Duration, InFormat, length_of, read_all, say_lengths
-from openmoment.cli.text.console import Json, PlotPath, ReportPath, print_json, verb
+from openmoment.cli.options.outputs import Json, Outputs, PlotPath, ReportPath
+from openmoment.cli.text.console import print_json, verb
 from openmoment.types import Detections
 
 
@@ -37,8 +38,8 @@ def ask_verb(
 
     openmoment ask found.json '"run-up" then "jump" within 10 s'
     """
-    from openmoment.cli.find import Answers, Outputs, to_dict, write_outputs
     from openmoment.cli.text.found import show
+    from openmoment.experiments.finding import Answers
     from openmoment.questions import parse, with_answers
 
     questions = [parse(text) for text in question]
@@ -56,9 +57,9 @@ def ask_verb(
         answers.found[video] = answered
         if not as_json:
             show(Path(video), answered, with_name=answers.is_folder)
-    write_outputs(answers, outputs)
+    outputs.write(answers)
     if as_json:
-        print_json(to_dict(answers))
+        print_json(answers.to_dict())
 
 
 def _with_names(found: Detections, names: tuple[str, ...]) -> Detections:

@@ -1,6 +1,6 @@
 """openmoment bench: many methods on many datasets, and one report of them all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from openmoment.cli.text.bench import cards_verb, ledger_verb, report_verb
-from openmoment.cli.text.console import INPUT_FAULT, AllowMissing, counted, progress_bar, say, verb
+from openmoment.cli.options.datasets import AllowMissing
+from openmoment.cli.reports import cards_verb, ledger_verb, report_verb
+from openmoment.cli.text.bench import show_plan, told_outcome
+from openmoment.cli.text.console import INPUT_FAULT, counted, progress_bar, say, verb
 
 if TYPE_CHECKING:
     from openmoment.bench.job import Job
-    from openmoment.bench.places import Brought
-    from openmoment.bench.runner import Outcome
-    from openmoment.bench.suite import DatasetPart, MethodPart, Suite
-
-    Planned = list[tuple[Job, DatasetPart, MethodPart]]
+    from openmoment.bench.suite import DatasetPart, Suite
 
 _INTERRUPTED = "interrupted. Finished runs are kept; the same command goes on."
 
@@ -129,22 +127,19 @@ def run_verb(
     brought = parse_places({k: v or [] for k, v in given.items()}, found.datasets)
     planned = plan_jobs(found, only=",".join(only or []))
     if listed:
-        _show_plan(found, planned, brought, out)
+        show_plan(found, planned, brought, out)
         return
     if out is None:
         raise ConfigError("Say where runs and the report go: --out DIR.")
     require_places(planned, brought, suite)
     made = data or out / "data"
     placed = [
-        (
-            place(replace(job, allow_missing=allow_missing), part, method, brought, made),
-            part,
-            method,
-        )
+        place(replace(job, allow_missing=allow_missing), part, method, brought, made)
         for job, part, method in planned
     ]
+    parts = {part.name: part for _, part, _ in planned}
     try:
-        _run(found, placed, out, made, jobs=jobs, threads=threads, device=device)
+        _run(found, placed, parts, out, made, jobs=jobs, threads=threads, device=device)
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(_INTERRUPTED) from error
 
@@ -156,7 +151,8 @@ app.command("cards")(cards_verb)
 
 def _run(
     suite: "Suite",
-    planned: "Planned",
+    placed: "Sequence[Job]",
+    parts: "Mapping[str, DatasetPart]",
     out: Path,
     data: Path,
     *,
@@ -171,8 +167,7 @@ def _run(
 
     at_once = jobs or (None if device == "cpu" else 1)
     num_jobs, each = share_cores(at_once, threads or suite.threads)
-    done = [replace(job, threads=each, device=device) for job, _, _ in planned]
-    parts = {part.name: part for _, part, _ in planned}
+    done = [replace(job, threads=each, device=device) for job in placed]
     needed: dict[str, list[Job]] = {}
     for job in done:
         if not is_finished(job.folder(out)):
@@ -191,7 +186,7 @@ def _run(
             if outcome.status == "failed":
                 failed.append((outcome.job.name, outcome.message))
             if outcome.status != "present":
-                say(f"{number}/{len(done)} {_told(outcome, out)}")
+                say(f"{number}/{len(done)} {told_outcome(outcome, out)}")
     _report(suite, done, out, failed)
     if failed:
         raise typer.Exit(INPUT_FAULT)
@@ -203,19 +198,6 @@ def _labelled(
     if advance is None:
         return None
     return lambda label: lambda done, total: advance(done, total, label)
-
-
-def _told(outcome: "Outcome", out: Path) -> str:
-    from openmoment.bench.record import read_record
-    from openmoment.bench.summary import DECISIVE
-    from openmoment.types import clock
-
-    if outcome.status == "failed":
-        return f"{outcome.job.name}: failed: {outcome.message}"
-    record = read_record(outcome.job.folder(out))
-    metric = DECISIVE[record.task]
-    value = 100 * record.metrics[metric]
-    return f"{outcome.job.name}: {metric} {value:.1f} ({clock(outcome.seconds)})"
 
 
 def _report(
@@ -231,25 +213,3 @@ def _report(
         return
     paths = write_reports(records, out, title=suite.title, failed=failed)
     say(f"{len(records)} runs are there, {len(failed)} failed. Wrote {', '.join(map(str, paths))}.")
-
-
-def _show_plan(suite: "Suite", planned: "Planned", brought: "Brought", out: Path | None) -> None:
-    from openmoment.bench.places import missing_places
-    from openmoment.bench.record import is_finished, read_failure
-
-    typer.echo("\n".join(filter(None, [suite.title, suite.description.strip()])) + "\n")
-    for part in {part.name: part for _, part, _ in planned}.values():
-        made = "made by this command" if part.is_made else "to be brought"
-        typer.echo(f"{part.name}: {part.dataset}, {made}")
-        if part.obtain:
-            typer.echo(part.obtain.strip() + "\n")
-    for option, told in missing_places(planned, brought).items():
-        typer.echo(f"missing: {option} ({told})")
-    typer.echo("")
-    for job, _, _ in planned:
-        status = "to do"
-        if out and is_finished(job.folder(out)):
-            status = "finished"
-        elif out and (message := read_failure(job.folder(out))):
-            status = f"failed: {message}"
-        typer.echo(f"{job.name}: {status}")

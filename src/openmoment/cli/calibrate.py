@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmoment.cli.text.console import Json, counted, print_json, say, verb
+from openmoment.cli.options.outputs import Json
+from openmoment.cli.text.console import counted, print_json, say, verb
 
 if TYPE_CHECKING:
     from openmoment.calibration import Estimate, Fitted, Gathered

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from openmoment.cli.options.methods import Device, Precision
+from openmoment.cli.options.outputs import Json
+from openmoment.cli.options.videos import Overwrite, VideoFolder, videos_of
 from openmoment.cli.text.batch import Hear, conclude, follow
-from openmoment.cli.text.console import Device, Json, Overwrite, Precision, verb
+from openmoment.cli.text.console import verb
 
 if TYPE_CHECKING:
     from openmoment.pipeline.extraction import Extracted
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
 @verb
 def caption_verb(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of videos, or a video.")],
+    folder: VideoFolder,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the caption files go.")],
     captioner: Annotated[
         str,
@@ -40,9 +43,8 @@ def caption_verb(
     from openmoment.encoders.captioners.captioning import load_captioner
     from openmoment.features.cache import Cache
     from openmoment.pipeline.extraction import caption
-    from openmoment.storage.listing import find_videos
 
-    videos = [folder] if folder.is_file() else find_videos(folder)
+    videos = videos_of(folder)
     chosen = load_captioner(captioner, device=device, precision=precision)
 
     def start(hear: Hear) -> "Iterator[Extracted]":

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmoment.cli.evaluate import Form, FormOption
-from openmoment.cli.text.console import Json, print_json, verb
+from openmoment.cli.options.outputs import Form, FormOption, Json
+from openmoment.cli.text.console import print_json, verb
 from openmoment.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from openmoment.cli.text.console import list_names, progress_bar, say, verb
+from openmoment.cli.options.datasets import list_names
+from openmoment.cli.text.console import progress_bar, say, verb
 
 
 @verb

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from openmoment.cli.options.clips import cut_clips
+from openmoment.cli.options.clips import ExactCut, cut_clips
 from openmoment.cli.options.moments import read_moments
 from openmoment.cli.text.console import counted, say, verb
 from openmoment.errors import ConfigError, FormatError, VideoError
@@ -40,9 +40,7 @@ def convert_verb(
         float | None,
         typer.Option(help="Frames a second, where a format counts them.", show_default="video's"),
     ] = None,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Cut clips to the frame, by encoding them again.")
-    ] = False,
+    exact: ExactCut = False,
 ) -> None:
     """Turn a file of moments into that of another tool, and say what does not fit into it.
 

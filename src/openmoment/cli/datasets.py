@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openmoment.cli.compose import compose_verb
+from openmoment.cli.options.datasets import Root, Subset
+from openmoment.cli.options.outputs import Json
 from openmoment.cli.synthesize import synthesize_verb
-from openmoment.cli.text.console import INPUT_FAULT, Json, Root, print_json, say, verb
+from openmoment.cli.text.console import INPUT_FAULT, print_json, say, verb
 
 if TYPE_CHECKING:
     from openmoment.datasets.lint import Report
@@ -110,9 +112,7 @@ def queries_verb(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A dataset of moment retrieval.")],
     root: Root,
     out: Annotated[Path, typer.Option(metavar="FILE.jsonl", help="What to write.")],
-    subset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="By default the one that papers test on.")
-    ] = None,
+    subset: Subset = None,
 ) -> None:
     """Write the sentences of a dataset, with ids and windows, one a line, as QVHighlights does.
 

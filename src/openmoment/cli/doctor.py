@@ -8,8 +8,9 @@ from typing import Any
 
 import typer
 
-from openmoment.cli.models import list_backbones, list_video_models
-from openmoment.cli.text.console import INPUT_FAULT, Json, print_json, verb
+from openmoment.cli.options.outputs import Json
+from openmoment.cli.text.console import INPUT_FAULT, print_json, verb
+from openmoment.cli.text.ready import list_backbones, list_video_models
 from openmoment.version import __version__
 
 PACKAGES = ("av", "jaxtyping", "numpy", "safetensors", "tokenizers", "torch", "typer")

@@ -1,58 +1,38 @@
 """openmoment evaluate: score a prediction file, or a method over a dataset."""
 
-from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmoment.cli.options.reviewed import holds_reviews, load_reviews
-from openmoment.cli.options.trained import checkpoints_of
-from openmoment.cli.retrieval import (
-    Sentences,
-    evaluate_retrieval,
-    is_retrieval,
-    refuse_options,
-    score_retrieval,
-)
-from openmoment.cli.segmentation import evaluate_segmentation, is_segmentation, refuse_moments
-from openmoment.cli.text.console import (
+from openmoment.cli.options.datasets import (
     EVERY_SPLIT,
+    MaybeExclusion,
+    Splits,
+    Subset,
+    UnseenNames,
+    list_names,
+    list_numbers,
+)
+from openmoment.cli.options.methods import (
     Backbone,
     CheckpointPath,
     Device,
-    Json,
+    NamedMethod,
     Precision,
     Preset,
     PriorsPath,
     Settings,
-    UnseenNames,
-    list_names,
-    list_numbers,
-    method_settings,
-    print_json,
-    progress_bar,
-    say,
-    verb,
 )
+from openmoment.cli.options.outputs import Form, FormOption, Json
+from openmoment.cli.text.console import progress_bar, say, verb
 from openmoment.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
-    from openmoment.datasets.base import Dataset
-    from openmoment.evaluation.protocol import Protocol, Run
-    from openmoment.evaluation.result import Result
-    from openmoment.experiments.detection import Checkpoints, SnippetSource
-    from openmoment.pipeline.answering import Pipeline
-    from openmoment.priors import Priors
-
-
-class Form(StrEnum):
-    TEXT = "text"
-    MARKDOWN = "markdown"
-    LATEX = "latex"
-    CSV = "csv"
+    from openmoment.cli.text.results import Told
+    from openmoment.experiments.contender import Contender
+    from openmoment.experiments.retrieval import Sentences
 
 
 class RuleChoice(StrEnum):
@@ -60,11 +40,6 @@ class RuleChoice(StrEnum):
     GAP = "gap-code"
     T3AL = "t3al-code"
     STALE = "stale-code"
-
-
-_OWN = "folder"
-
-FormOption = Annotated[Form, typer.Option("--format", help="Of the tables.")]
 
 
 @verb
@@ -97,15 +72,11 @@ def evaluate_verb(
             help="thumos14, activitynet, fine (tIoU 0.1 to 0.7), or a retrieval dataset.",
         ),
     ] = None,
-    subset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="By default the one that papers test on.")
-    ] = None,
+    subset: Subset = None,
     setting: Annotated[
         str, typer.Option(metavar="NAME", help="75-25 or 50-50: only unseen classes; or all.")
     ] = "all",
-    splits: Annotated[
-        str, typer.Option(metavar="LIST", help="Which of the ten, such as 0,1,2.")
-    ] = EVERY_SPLIT,
+    splits: Splits = EVERY_SPLIT,
     unseen: UnseenNames = None,
     rule: Annotated[
         RuleChoice, typer.Option(help="By whose convention videos and instances are kept.")
@@ -113,14 +84,7 @@ def evaluate_verb(
     generalized: Annotated[
         bool, typer.Option("--generalized", help="All classes are candidates, not only unseen.")
     ] = False,
-    exclude: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST",
-            help="A named list of videos to leave out.",
-            show_default="none for a file, default for a method",
-        ),
-    ] = None,
+    exclude: MaybeExclusion = None,
     method: Annotated[
         str | None, typer.Option(metavar="NAME", help="Run this method: openmoment models.")
     ] = None,
@@ -193,86 +157,76 @@ def evaluate_verb(
 
     Datasets of moment retrieval are asked for every sentence: --dataset charades-sta …
     """
-    from openmoment.cli.text.results import Report
+    from openmoment.cli.text import results, segmentation
     from openmoment.evaluation.protocol import ALL_CLASSES, Protocol
-    from openmoment.experiments.detection import SnippetSource
-    from openmoment.experiments.kept import keep
-    from openmoment.experiments.proposals import read_proposals
-    from openmoment.report.diagnosis import write_diagnosis
+    from openmoment.experiments.contender import Contender
+    from openmoment.experiments.detection import detect_with_checks
+    from openmoment.experiments.kept import score_predictions
+    from openmoment.experiments.retrieval import Sentences
+    from openmoment.experiments.segmentation import segment_with_checks
+    from openmoment.experiments.summary import seen_and_unseen, summarise
+    from openmoment.experiments.truth import has_task, load_truth
 
     _refuse_nothing_to_score(predictions, method, checkpoint)
     given = [*(set_ or []), *(["proposals=file"] if proposals else [])]
-    how = Asked(method, preset, given, backbone, device, precision, priors)
-    if (name := dataset or profile) and is_retrieval(name):
-        of_classes = (setting != ALL_CLASSES, unseen, generalized, classes, review, diagnose)
-        refuse_options(name, *of_classes, recall, regions)
-        sentences = Sentences(name, gt, root, subset)
-        if predictions:
-            score_retrieval(predictions, sentences, form=form.value, as_json=as_json)
-            return
-        evaluate_retrieval(
-            SnippetSource(how.load(checkpoint), features, videos, captions),
-            sentences,
-            text_check=text_check,
-            allow_missing=allow_missing,
-            out=out,
-            form=form.value,
-            as_json=as_json,
-        )
-        return
-    exclusions = exclude or ("none" if predictions else "default")
-    data = _load(gt, dataset, root, profile, exclusions)
-    protocol = Protocol(
-        data, setting, list_numbers(splits), rule.value, subset, generalized, list_names(unseen)
+    named = NamedMethod(method, preset, given, backbone, device, precision, priors)
+    contender = Contender(
+        named.load_ranking,
+        checkpoint,
+        features=features,
+        videos=videos,
+        captions=captions,
+        allow_missing=allow_missing,
+        text_check=text_check,
+        bar=progress_bar,
+        tell=say,
     )
-    if is_segmentation(data.name):
-        refuse_moments(data.name, predictions, review, diagnose)
-        evaluate_segmentation(
-            protocol,
-            lambda pipeline: SnippetSource(pipeline, features, videos, captions),
-            how.load,
-            checkpoint,
-            keeps_overlap=any(one.startswith("overlap=") for one in set_ or []),
-            text_check=text_check,
-            allow_missing=allow_missing,
-            with_classes=classes,
-            out=out,
-            form=form.value,
-            as_json=as_json,
-        )
+    told = results.Told(form.value, as_json, classes, out)
+    if (name := dataset or profile) and has_task(name, "retrieval"):
+        of_classes = (setting != ALL_CLASSES, unseen, generalized, classes, review, diagnose)
+        _refuse_classes(name, *of_classes, recall, regions)
+        _evaluate_sentences(predictions, Sentences(name, gt, root, subset), contender, told)
         return
-    checks: dict[str, Result] = {}
+    exclude = exclude or ("none" if predictions else "default")
+    truth = load_truth(gt, dataset, root, profile=profile, exclude=exclude)
+    results.say_unchecked(truth.unchecked)
+    data, numbers, names = truth.data, list_numbers(splits), list_names(unseen)
+    protocol = Protocol(data, setting, numbers, rule.value, subset, generalized, names)
+    if has_task(data.name, "segmentation"):
+        _refuse_moments(data.name, predictions, review, diagnose)
+        keeps = any(one.startswith("overlap=") for one in given)
+        segmentation.tell(*segment_with_checks(protocol, contender, keeps_overlap=keeps), told)
+        return
+    if predictions and text_check:
+        raise ConfigError("--text-check needs --method: a file cannot be asked again.")
     if predictions:
-        if text_check:
-            raise ConfigError("--text-check needs --method: a file cannot be asked again.")
-        run = _score_predictions(predictions, protocol, external_scores, only_predicted)
+        run, checks = score_predictions(predictions, protocol, external_scores, only_predicted), {}
+        results.say_of_file(run, protocol)
     else:
-        trained = checkpoints_of(checkpoint, protocol, how.load)
-        pipeline = trained(next(iter(protocol.parts))) if trained else how.load()
-        made = read_proposals(proposals) if proposals else None
-        source = SnippetSource(pipeline, features, videos, captions, made)
-        run = _run(protocol, source, trained, allow_missing)
-        checks = _check_text(protocol, source, trained, run.result) if text_check else {}
-    report = Report(
+        run, checks = detect_with_checks(protocol, contender, proposals=proposals)
+    summary = summarise(
         run,
         checks,
         review=review,
         diagnose=diagnose is not None,
         regions=regions,
         recall=recall,
-        groups=_groups(protocol),
+        groups=seen_and_unseen(protocol),
     )
-    if out:
-        keep(run.result, run.predictions, run.truth, out)
-    if as_json:
-        print_json(report.to_dict())
+    results.tell(summary, told, diagnose)
+
+
+def _evaluate_sentences(
+    predictions: Path | None, sentences: "Sentences", contender: "Contender", told: "Told"
+) -> None:
+    """Score a prediction file, or ask a method for every sentence."""
+    from openmoment.cli.text.retrieval import tell, tell_file
+    from openmoment.experiments.retrieval import retrieve_with_checks, score_file
+
+    if predictions:
+        tell_file(score_file(predictions, sentences), told)
     else:
-        report.show(form.value, with_classes=classes)
-    if diagnose and report.diagnosis:
-        write_diagnosis(report.diagnosis, diagnose, title=_diagnosis_title(run.result))
-        say(f"Wrote {diagnose}: open it in a browser.")
-    if out:
-        say(f"Result, predictions and ground truth are in {out}.")
+        tell(*retrieve_with_checks(sentences, contender), told)
 
 
 def _refuse_nothing_to_score(
@@ -287,176 +241,19 @@ def _refuse_nothing_to_score(
         raise FormatError(f"{predictions}: no such file or folder of predictions.")
 
 
-def _diagnosis_title(result: "Result") -> str:
-    card = result.card
-    return f"Diagnosis of {card.method} on {card.dataset} {card.subset}"
-
-
-def _load(
-    gt: Path | None, name: str | None, root: Path | None, profile: str | None, exclude: str
-) -> "Dataset":
-    """The dataset from ``--gt`` or ``--root``, with the tIoUs of ``--profile``."""
-    from openmoment.datasets import load_dataset
-    from openmoment.errors import UnknownNameError
-    from openmoment.evaluation.detection import PROFILES
-
-    if profile is not None and profile not in PROFILES:
-        raise UnknownNameError("profile", profile, list(PROFILES))
-    if gt is None and root is None:
-        raise ConfigError("Say where the ground truth is: --gt FILE, or --dataset NAME --root DIR.")
-    if gt and name in (None, _OWN) and holds_reviews(gt):
-        data = load_reviews(gt)
-        return replace(data, profile=profile or data.profile)
-    if name is None:
-        name = profile if profile and gt and _has_classes_of(profile, gt) else _OWN
-    folder = root or (gt.parent if gt else Path())
-    data = load_dataset(name, folder, annotations=gt, exclude=exclude)
-    if name == _OWN and len(data.subsets) == 1:
-        data = replace(data, test_subset=next(iter(data.subsets)))
-    return replace(data, profile=profile or data.profile)
-
-
-def _groups(protocol: "Protocol") -> dict[str, tuple[str, ...]]:
-    """Seen and unseen classes, where a split evaluates both."""
-    if not (protocol.generalized and len(protocol.splits) == 1):
-        return {}
-    (part,) = protocol.parts.values()
-    return {"seen": part.seen, "unseen": part.unseen}
-
-
-def _has_classes_of(name: str, gt: Path) -> bool:
-    """Whether annotations are of a known dataset, by their labels."""
-    from openmoment.datasets import DATASETS
-    from openmoment.datasets.base import read_records
-
-    if name not in DATASETS:
-        return False
-    try:
-        records, _ = read_records(DATASETS[name], gt.parent, gt)
-    except FormatError:
-        return False
-    classes = DATASETS[name].classes
-    return any(i.label in classes for record in records for i in record.instances)
-
-
-def _score_predictions(
-    path: Path, protocol: "Protocol", external_scores: str, only_predicted: bool
-) -> "Run":
-    from openmoment.evaluation.protocol import ALL_CLASSES, score_files
-    from openmoment.experiments.kept import read_predictions, split_file
-
-    if path.is_dir():
-        files = {str(i): split_file(path, i) for i in protocol.splits}
-    else:
-        files = {ALL_CLASSES: path}
-    run = score_files(
-        protocol,
-        {name: read_predictions(file) for name, file in files.items()},
-        method=path.name,
-        external_scores=external_scores,
-        only_predicted=only_predicted,
-    )
-    if run.num_aside:
-        queries = ", or of queries," if protocol.dataset.known else ""
-        say(
-            f"{run.num_aside} predictions are in videos{queries} that are not evaluated; they do "
-            "not count."
-        )
-    _say_strange_names(run)
-    return run
-
-
-def _say_strange_names(run: "Run") -> None:
-    """Names that only one side has: most often a label that is written in two ways."""
-    predicted = {
-        found.names[label]
-        for videos in run.predictions.values()
-        for found in videos.values()
-        for label in set(found.labels.tolist())
-    }
-    true = {name for score in run.result.splits for name in score.classes}
-    for names, told in (
-        (predicted - true, "is predicted and no class of the ground truth"),
-        (true - predicted, "is a class and was never predicted"),
-    ):
-        if names:
-            others = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-            say(f"{min(names)!r}{others} {told}.")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A method and its backbone as the options name them."""
-
-    method: str | None
-    preset: str | None
-    assignments: list[str]
-    backbone: str
-    device: str
-    precision: str
-    priors: Path | None
-
-    def load(self, checkpoint: Path | None = None) -> "Pipeline":
-        """Ranking all that it proposes; of the checkpoint, where the method is trained."""
-        from openmoment.checkpoints.card import read_card
-        from openmoment.methods import METHODS
-        from openmoment.pipeline import load_pipeline
-
-        method = read_card(checkpoint).method if checkpoint else self.method
-        assert method
-        given = method_settings(method, self.preset, self.assignments)
-        return load_pipeline(
-            self.backbone,
-            self.method,
-            checkpoint=checkpoint,
-            settings={**METHODS[method].RANKING, **given},
-            device=self.device,
-            precision=self.precision,
-            priors=self._known,
-        )
-
-    @cached_property
-    def _known(self) -> "Priors | None":
-        """What the folder of priors holds, read once for all splits."""
-        from openmoment.priors import read_priors
-
-        return read_priors(self.priors) if self.priors else None
-
-
-def _run(
-    protocol: "Protocol",
-    source: "SnippetSource",
-    trained: "Checkpoints | None",
-    allow_missing: bool,
-) -> "Run":
-    from openmoment.experiments.detection import run
-
-    with progress_bar(source.pipeline.method_name) as advance:
-        return run(
-            protocol,
-            source,
-            trained=trained,
-            trained_on=trained.trained_on if trained else (),
-            allow_missing=allow_missing,
-            advance=advance,
+def _refuse_classes(name: str, *given: object) -> None:
+    """Raises ConfigError for options that speak of classes."""
+    if any(given):
+        raise ConfigError(
+            f"{name} has sentences and no classes: leave out --setting, --unseen, --generalized, "
+            "--classes, --review, --diagnose, --recall and --label-given."
         )
 
 
-def _check_text(
-    protocol: "Protocol", source: "SnippetSource", trained: "Checkpoints | None", result: "Result"
-) -> dict[str, "Result"]:
-    from openmoment.experiments.detection import run, text_checks
-
-    found = {}
-    for name, rename in text_checks().items():
-        with progress_bar(name) as advance:
-            again = run(
-                protocol,
-                source,
-                trained=trained,
-                allow_missing=True,
-                rename=rename,
-                advance=advance,
-            )
-        found[name] = again.result
-    return found
+def _refuse_moments(name: str, *given: object) -> None:
+    """Raises ConfigError for a prediction file, and options that speak of moments."""
+    if any(one is not None for one in given):
+        raise ConfigError(
+            f"{name} is for action segmentation: run a method on it, without a prediction file, "
+            "--review and --diagnose."
+        )

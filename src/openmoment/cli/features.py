@@ -9,19 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openmoment.cli.captions import caption_verb
+from openmoment.cli.options.methods import Backbone, Device, Precision
+from openmoment.cli.options.outputs import Json
+from openmoment.cli.options.videos import Overwrite, VideoFolder, videos_of
 from openmoment.cli.streams import import_released_verb, join_verb
 from openmoment.cli.text.batch import Hear, conclude, follow
-from openmoment.cli.text.console import (
-    Backbone,
-    Device,
-    Json,
-    Overwrite,
-    Precision,
-    print_json,
-    verb,
-)
+from openmoment.cli.text.console import print_json, verb
 
 if TYPE_CHECKING:
+    from openmoment.encoders import VideoEncoder
     from openmoment.features.file import Stride
     from openmoment.pipeline.extraction import Extracted
 
@@ -37,7 +33,7 @@ app = typer.Typer(help="Make, import and inspect feature and caption files.", no
 @app.command("extract")
 @verb
 def extract_verb(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of videos, or a video.")],
+    folder: VideoFolder,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the feature files go.")],
     backbone: Backbone = "auto",
     fps: Annotated[
@@ -74,22 +70,14 @@ def extract_verb(
     where it stopped; start it in several terminals, or on several machines that share the folder,
     to go faster.
     """
-    from openmoment.encoders import load_feature_encoder
-    from openmoment.encoders.motion.flow import FULL_COLOUR_SPEED, FlowEncoder
-    from openmoment.encoders.motion.flow_algorithms import load_flow
     from openmoment.errors import ConfigError
     from openmoment.features.cache import Cache
     from openmoment.pipeline.extraction import extract
-    from openmoment.storage.listing import find_videos
 
     if full_colour_speed is not None and flow is None:
         raise ConfigError("--full-colour-speed is of optical flow. Give --flow too.")
-    videos = [folder] if folder.is_file() else find_videos(folder)
-    encoder = load_feature_encoder(backbone, device=device, precision=precision)
-    if flow is not None:
-        speed = FULL_COLOUR_SPEED if full_colour_speed is None else full_colour_speed
-        moving = load_flow(flow, device=device)
-        encoder = FlowEncoder(encoder, moving, full_colour_speed=speed)
+    videos = videos_of(folder)
+    encoder = _load_encoder(backbone, device, precision, flow, full_colour_speed)
     rate = encoder.fps if fps is None else fps
 
     def start(hear: Hear) -> "Iterator[Extracted]":
@@ -106,6 +94,21 @@ def extract_verb(
     done = follow(start, len(videos))
     head = {"backbone": encoder.name, "fingerprint": encoder.fingerprint, "fps": rate}
     conclude(done, out, "features", head if as_json else None)
+
+
+def _load_encoder(
+    backbone: str, device: str, precision: str, flow: str | None, full_colour_speed: float | None
+) -> "VideoEncoder":
+    """A backbone, which sees optical flow where that is asked for."""
+    from openmoment.encoders import load_feature_encoder
+    from openmoment.encoders.motion.flow import FULL_COLOUR_SPEED, FlowEncoder
+    from openmoment.encoders.motion.flow_algorithms import load_flow
+
+    encoder = load_feature_encoder(backbone, device=device, precision=precision)
+    if flow is None:
+        return encoder
+    speed = FULL_COLOUR_SPEED if full_colour_speed is None else full_colour_speed
+    return FlowEncoder(encoder, load_flow(flow, device=device), full_colour_speed=speed)
 
 
 app.command("caption")(caption_verb)

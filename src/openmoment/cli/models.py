@@ -1,15 +1,13 @@
 """openmoment models: the backbones and methods, and what is ready on this machine."""
 
-import inspect
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from openmoment.cli.text.console import Json, print_json, say, verb
+from openmoment.cli.options.outputs import Json
+from openmoment.cli.text.console import print_json, say, verb
+from openmoment.cli.text.ready import list_backbones, list_methods, list_video_models
 from openmoment.errors import ConfigError
-
-if TYPE_CHECKING:
-    from openmoment.encoders import VideoEncoder
 
 
 @verb
@@ -72,40 +70,3 @@ def pull_weights(name: str) -> None:
     if weights.path:
         raise ConfigError(f"{name} is on this machine already: {weights.path}.")
     say(f"{name}: {pull(repo_of(weights))}")
-
-
-def list_backbones() -> list[dict[str, str | None]]:
-    """Name, summary, and what is missing (None when it is ready)."""
-    from openmoment.encoders import ENCODERS
-
-    return [_row(name, encoder) for name, encoder in ENCODERS.items()]
-
-
-def list_video_models() -> list[dict[str, str | None]]:
-    """The same of those that read no words."""
-    from openmoment.encoders import FEATURE_ENCODERS
-
-    return [_row(name, encoder) for name, encoder in FEATURE_ENCODERS.items()]
-
-
-def _row(name: str, encoder: "type[VideoEncoder]") -> dict[str, str | None]:
-    return {"name": name, "summary": first_line(encoder), "missing": encoder.missing()}
-
-
-def list_methods() -> list[dict[str, str | None]]:
-    """As for backbones; those that learn have to be trained first."""
-    from openmoment.methods import METHODS
-    from openmoment.methods.base import Learns
-
-    def missing(name: str, method: type) -> str | None:
-        return f"train it: openmoment train {name} --help" if issubclass(method, Learns) else None
-
-    return [
-        {"name": name, "summary": first_line(method), "missing": missing(name, method)}
-        for name, method in METHODS.items()
-    ]
-
-
-def first_line(thing: object) -> str:
-    """What a class says of itself."""
-    return (inspect.getdoc(thing) or "").partition("\n")[0]

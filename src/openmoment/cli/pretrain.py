@@ -6,17 +6,18 @@ from typing import Annotated
 
 import typer
 
-from openmoment.cli.text.console import Backbone, Preset, list_names, progress_bar, say, verb
-from openmoment.cli.train import (
+from openmoment.cli.options.datasets import list_names
+from openmoment.cli.options.methods import Backbone, Preset
+from openmoment.cli.options.training import (
     CheckpointOut,
     Resume,
     TensorBoard,
     TrainedMethod,
     TrainingDevice,
     TrainingSettings,
-    listener,
 )
-from openmoment.types import clock
+from openmoment.cli.text.console import say, verb
+from openmoment.cli.text.training import say_trained, watched
 
 
 @verb
@@ -75,15 +76,16 @@ def pretrain_verb(
     if is_done(plan, out):
         say(f"{method}: finished already.")
         return
-    with progress_bar(method, shown=processes.is_main_process) as advance:
+    is_first = processes.is_main_process
+    with watched(method, plan.config.epochs, shown=is_first) as watch:
         card = pretrain(
             plan,
             out,
             processes=processes,
             tensorboard=tensorboard,
-            advance=advance,
-            hear=listener(method, plan.config.epochs, advance),
+            advance=watch.advance,
+            hear=watch.hear,
         )
-    if processes.is_main_process:
-        say(f"{method}: {card.steps} steps in {clock(card.seconds)}. {out} is a checkpoint.")
+    if is_first:
+        say_trained(method, card, out)
         typer.echo(shlex.join(["openmoment", "train", method, "--init", str(out)]) + " ...")

@@ -1,25 +1,21 @@
 """openmoment priors: make, show."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmoment.cli.text.console import (
-    INPUT_FAULT,
-    Device,
-    Json,
-    print_json,
-    progress_bar,
-    say,
-    verb,
-)
+from openmoment.cli.options.methods import Device
+from openmoment.cli.options.outputs import Json
+from openmoment.cli.options.queries import read_queries
+from openmoment.cli.text.console import INPUT_FAULT, print_json, progress_bar, say, verb
 
 if TYPE_CHECKING:
     from openmoment.priors.files import Prior, Provenance
-    from openmoment.priors.make import Made
+    from openmoment.priors.make import Made, Maker
 
 app = typer.Typer(help="Sentences and pictures of labels, as files.", no_args_is_help=True)
 
@@ -68,7 +64,6 @@ def make_verb(
 
     openmoment priors make --names labels.txt --out priors/ --texts openai:gpt-5-mini
     """
-    from openmoment.cli.find import read_queries
     from openmoment.features.cache import Cache
     from openmoment.pipeline.queries import tidy_names
     from openmoment.priors.access import Access
@@ -84,14 +79,7 @@ def make_verb(
         seed=seed,
         cache=None if no_cache else Cache(),
     )
-    done: list[Made] = []
-    with progress_bar(f"{len(labels)} labels") as advance:
-        for item in maker.make(labels, out):
-            done.append(item)
-            if advance:
-                advance(len(done), len(labels))
-            if item.status != "kept" or item.message:
-                say(_describe(item))
+    done = _follow(maker, labels, out)
     counts = Counter(item.status for item in done)
     told = ", ".join(f"{number} {status}" for status, number in counts.items())
     say(f"{len(done)} labels: {told}. Priors are in {out}.")
@@ -100,6 +88,19 @@ def make_verb(
         print_json({"counts": dict(counts), "labels": rows})
     if counts["failed"]:
         raise typer.Exit(INPUT_FAULT)
+
+
+def _follow(maker: "Maker", labels: Sequence[str], out: Path) -> "list[Made]":
+    """Make those of every label, with a bar, and say what became of each."""
+    done: list[Made] = []
+    with progress_bar(f"{len(labels)} labels") as advance:
+        for item in maker.make(labels, out):
+            done.append(item)
+            if advance:
+                advance(len(done), len(labels))
+            if item.status != "kept" or item.message:
+                say(_describe(item))
+    return done
 
 
 @app.command("show")

@@ -5,14 +5,8 @@ from typing import Annotated
 
 import typer
 
-from openmoment.cli.text.console import (
-    Backbone,
-    CalibrationPath,
-    CheckpointPath,
-    FinderName,
-    say,
-    verb,
-)
+from openmoment.cli.options.methods import Backbone, CalibrationPath, CheckpointPath, FinderName
+from openmoment.cli.text.console import say, verb
 
 PORT = 8080
 

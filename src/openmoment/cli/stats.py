@@ -14,7 +14,8 @@ from openmoment.cli.options.moments import (
     read_all,
     say_lengths,
 )
-from openmoment.cli.text.console import Json, check_folders, counted, print_json, say, verb
+from openmoment.cli.options.outputs import Json, check_folders
+from openmoment.cli.text.console import counted, print_json, say, verb
 from openmoment.errors import FormatError
 
 MAX_APART_S = 1.0

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from openmoment.cli.options.outputs import Json
+from openmoment.cli.options.videos import Overwrite
 from openmoment.cli.text.batch import Hear, conclude, follow
-from openmoment.cli.text.console import Json, Overwrite, verb
+from openmoment.cli.text.console import verb
 
 if TYPE_CHECKING:
     from openmoment.pipeline.extraction import Extracted

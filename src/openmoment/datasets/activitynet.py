@@ -13,7 +13,6 @@ from openmoment.datasets.records import (
     Instance,
     Records,
     from_rows,
-    loose_number,
     read_activitynet_json,
     read_durations,
     read_flat_json,
@@ -57,14 +56,9 @@ def _read_tsp(files: Sequence[Path]) -> Records:
         rows = [
             (
                 row["video-name"],
-                Instance(
-                    loose_number(row["t-start"]),
-                    loose_number(row["t-end"]),
-                    row["action-label"],
-                    f"{path}, line {line}",
-                ),
+                Instance.of(row["t-start"], row["t-end"], row["action-label"], where),
             )
-            for line, row in read_rows(path, columns)
+            for where, row in read_rows(path, columns)
             if row["temporal-region-label"] == "Action"
         ]
         records += from_rows(rows, subset=subset)

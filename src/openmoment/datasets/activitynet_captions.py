@@ -10,9 +10,16 @@ from pathlib import Path
 
 from openmoment.datasets.activitynet import tidy_id
 from openmoment.datasets.base import Benchmark, Layout
-from openmoment.datasets.records import Instance, Record, Records, loose_number
+from openmoment.datasets.records import (
+    Instance,
+    Record,
+    Records,
+    as_pair,
+    loose_number,
+    read_videos,
+)
 from openmoment.errors import FormatError
-from openmoment.storage.reading import get, read_json
+from openmoment.storage.reading import get
 
 
 def _read(files: Sequence[Path]) -> Records:
@@ -20,13 +27,8 @@ def _read(files: Sequence[Path]) -> Records:
 
 
 def _read_file(path: Path) -> Records:
-    videos = read_json(path)
-    if not isinstance(videos, dict):
-        raise FormatError(f"{path}: expected an object of videos.")
     records = []
-    for name in videos:
-        where = f"{path}: {name!r}"
-        video = get(videos, name, dict, str(path))
+    for name, video, where in read_videos(path):
         times, sentences = (
             get(video, "timestamps", list, where),
             get(video, "sentences", list, where),
@@ -36,11 +38,8 @@ def _read_file(path: Path) -> Records:
         instances = []
         for i, (segment, sentence) in enumerate(zip(times, sentences, strict=True)):
             place = f"{where}.timestamps[{i}]"
-            if not isinstance(segment, list) or len(segment) != 2:
-                raise FormatError(f"{place}: expected [start, end] in seconds, got {segment!r}.")
-            start_s, end_s = map(loose_number, segment)
-            query_id = f"{path.stem}:{name}:{i}"
-            instances.append(Instance(start_s, end_s, str(sentence).strip(), place, query_id))
+            times_s, query_id = as_pair(segment, place), f"{path.stem}:{name}:{i}"
+            instances.append(Instance.of(*times_s, str(sentence).strip(), place, query_id))
         duration_s = loose_number(video.get("duration"))
         records.append(Record(name, path.stem, duration_s, tuple(instances)))
     return records

@@ -29,8 +29,8 @@ def _read_line(line: str, path: Path, number: int) -> tuple[str, Instance]:
     cells = head.split()
     if not mark or len(cells) != 3:
         raise FormatError(f"{where}: expected 'VIDEO start end##sentence', got {line[:60]!r}.")
-    start_s, end_s = map(loose_number, cells[1:])
-    return cells[0], Instance(start_s, end_s, sentence.strip(), where, f"{path.stem}:{number}")
+    video, start, end = cells
+    return video, Instance.of(start, end, sentence.strip(), where, f"{path.stem}:{number}")
 
 
 def _durations(root: Path) -> Mapping[str, float]:

@@ -38,8 +38,8 @@ def parse_coin(content: Any, path: Path) -> Records:
             step_id = str(get(step, "id", object, place))
             texts[step_id] = get(step, "label", str, place).strip()
             task_of.setdefault(step_id, str(video.get("class", "")))
-            start_s, end_s = (loose_number(time) for time in (segment + [None, None])[:2])
-            steps.append(Instance(start_s, end_s, step_id, place))
+            start, end = (segment + [None, None])[:2]
+            steps.append(Instance.of(start, end, step_id, place))
         record = Record(
             name, _SUBSETS.get(subset, subset), loose_number(video.get("duration")), tuple(steps)
         )

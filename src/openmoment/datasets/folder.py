@@ -14,7 +14,6 @@ from openmoment.datasets.records import (
     Instance,
     Record,
     Records,
-    loose_number,
     read_any_json,
     read_rows,
     with_subsets,
@@ -34,14 +33,13 @@ def _read_json(files: Sequence[Path]) -> Records:
 def _read_csv(files: Sequence[Path]) -> Records:
     (path,) = files
     videos: dict[tuple[str, str], list[Instance]] = {}
-    for line, row in read_rows(path, ("video", "start_s", "end_s", "label or query")):
-        where = f"{path}, line {line}"
+    for where, row in read_rows(path, ("video", "start_s", "end_s", "label or query")):
         label = row.get("label") or row.get("query")
         if not label:
             raise FormatError(f"{where}: label is missing.")
-        times = (loose_number(row["start_s"]), loose_number(row["end_s"]))
         key = (Path(row["video"]).stem, row.get("subset") or TEST)
-        videos.setdefault(key, []).append(Instance(*times, label, where))
+        instance = Instance.of(row["start_s"], row["end_s"], label, where)
+        videos.setdefault(key, []).append(instance)
     return [
         Record(name, subset, float("nan"), tuple(instances))
         for (name, subset), instances in videos.items()

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from openmoment.datasets.base import Benchmark, Layout
-from openmoment.datasets.records import Instance, Record, Records, loose_number
-from openmoment.errors import FormatError
+from openmoment.datasets.records import Instance, Record, Records, as_pair, loose_number
 from openmoment.storage.reading import get, read_json_lines
 
 _SUBSETS = ("train", "val", "test")
@@ -36,10 +35,7 @@ def _read_query(row: Any, where: str) -> tuple[str, float, list[Instance]]:
     instances = []
     for i, window in enumerate(row.get("relevant_windows", ())):
         place = f"{where}: relevant_windows[{i}]"
-        if not isinstance(window, list) or len(window) != 2:
-            raise FormatError(f"{place}: expected [start, end] in seconds, got {window!r}.")
-        start_s, end_s = map(loose_number, window)
-        instances.append(Instance(start_s, end_s, query, place, query_id))
+        instances.append(Instance.of(*as_pair(window, place), query, place, query_id))
     return video, loose_number(row.get("duration")), instances
 
 

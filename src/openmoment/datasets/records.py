@@ -27,6 +27,11 @@ class Instance(NamedTuple):
     query_id: str = ""
     """Of the sentence, in moment retrieval: several windows may belong to one."""
 
+    @classmethod
+    def of(cls, start: Any, end: Any, label: str, where: str, query_id: str = "") -> "Instance":
+        """With times as a file has them, numbers or text."""
+        return cls(loose_number(start), loose_number(end), label, where, query_id)
+
 
 @dataclass(frozen=True)
 class Record:
@@ -96,18 +101,22 @@ def read_flat_json(path: Path) -> Records:
 
     It names no subsets. Raises FormatError.
     """
-    videos = read_json(path)
-    if not isinstance(videos, dict):
-        raise FormatError(f"{path}: expected an object of videos.")
     records = []
-    for name in videos:
-        where = f"{path}: {name!r}"
-        video = get(videos, name, dict, str(path))
+    for name, video, where in read_videos(path):
         rows = get(video, "annotations", list, where)
         instances = _json_instances(rows, f"{where}.annotations")
         duration_s = loose_number(video.get("duration_second", video.get("duration")))
         records.append(Record(name, "", duration_s, instances))
     return records
+
+
+def read_videos(path: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Id, fields and place of each video in an object of videos. Raises FormatError."""
+    videos = read_json(path)
+    if not isinstance(videos, dict):
+        raise FormatError(f"{path}: expected an object of videos.")
+    for name in videos:
+        yield name, get(videos, name, dict, str(path)), f"{path}: {name!r}"
 
 
 def read_any_json(path: Path) -> Records:
@@ -121,14 +130,16 @@ def _json_instances(rows: list[Any], where: str) -> tuple[Instance, ...]:
     found = []
     for i, row in enumerate(rows):
         place = f"{where}[{i}]"
-        segment = get(row, "segment", list, place)
-        if len(segment) != 2:
-            raise FormatError(
-                f"{place}: segment: expected [start, end] in seconds, got {segment!r}."
-            )
-        start_s, end_s = map(loose_number, segment)
-        found.append(Instance(start_s, end_s, get(row, "label", str, place), place))
+        segment = as_pair(get(row, "segment", list, place), f"{place}: segment")
+        found.append(Instance.of(*segment, get(row, "label", str, place), place))
     return tuple(found)
+
+
+def as_pair(segment: Any, where: str) -> tuple[Any, Any]:
+    """The times of a segment, as they are. Raises FormatError starting with ``where``."""
+    if not isinstance(segment, list) or len(segment) != 2:
+        raise FormatError(f"{where}: expected [start, end] in seconds, got {segment!r}.")
+    return segment[0], segment[1]
 
 
 # ---------------------------------------------------------------------------------------------
@@ -136,10 +147,10 @@ def _json_instances(rows: list[Any], where: str) -> tuple[Instance, ...]:
 # ---------------------------------------------------------------------------------------------
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a table as `reading.read_cells` reads it; a cell that a row lacks is empty."""
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Place and cells of each row as `reading.read_cells` reads it; what a row lacks is empty."""
     for line, row in read_cells(path, columns):
-        yield line, {name: cell or "" for name, cell in row.items() if name}
+        yield f"{path}, line {line}", {name: cell or "" for name, cell in row.items() if name}
 
 
 def from_rows(rows: Iterable[tuple[str, Instance]], *, subset: str = "") -> Records:

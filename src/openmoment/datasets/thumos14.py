@@ -58,17 +58,9 @@ def _read_json(files: Sequence[Path]) -> Records:
 def _read_csv_pair(files: Sequence[Path]) -> Records:
     columns = ("video", "type", "start", "end")
     rows = [
-        (
-            row["video"],
-            Instance(
-                loose_number(row["start"]),
-                loose_number(row["end"]),
-                row["type"],
-                f"{path}, line {line}",
-            ),
-        )
+        (row["video"], Instance.of(row["start"], row["end"], row["type"], where))
         for path in files
-        for line, row in read_rows(path, columns)
+        for where, row in read_rows(path, columns)
     ]
     return with_subsets(from_rows(rows), _subset_of)
 
@@ -85,8 +77,8 @@ def _read_official(files: Sequence[Path]) -> Records:
             where = f"{path}, line {number}"
             if len(cells) != 3:
                 raise FormatError(f"{where}: expected video, start and end, got {line!r}.")
-            start_s, end_s = map(loose_number, cells[1:])
-            rows.append((cells[0], Instance(start_s, end_s, label, where)))
+            video, start, end = cells
+            rows.append((video, Instance.of(start, end, label, where)))
     return with_subsets(from_rows(rows), _subset_of)
 
 

@@ -19,6 +19,10 @@ class Published:
     method: str
     percent: Mapping[str, float]
 
+    def cell(self, metric: str) -> str:
+        """A number as the paper prints it; empty where it has none."""
+        return f"{self.percent[metric]:.1f}" if metric in self.percent else ""
+
     @property
     def note(self) -> str:
         """How its protocol differs from the one here; empty where no difference is known."""

@@ -83,7 +83,7 @@ def comparison_table(
         note = "; ".join(filter(None, (splits_note(result), trained_note(result))))
         rows.append([name, card.method, card.backbone, card.external_scores, *cells, note])
     for row in published:
-        cells = [f"{row.percent[m]:.1f}" if m in row.percent else "" for m in metrics]
+        cells = map(row.cell, metrics)
         rows.append([f"{row.paper}, {row.table}", row.method, "", "", *cells, row.note])
     return header, rows
 
@@ -99,7 +99,7 @@ def regions_table(
         for name, result in known
     ]
     for row in published_regions(card.dataset, card.setting):
-        cells = [f"{row.percent[m]:.1f}" if m in row.percent else "" for m in metrics]
+        cells = map(row.cell, metrics)
         rows.append([f"{row.paper}, {row.table}", row.method, *cells])
     return ["result", "method", *metrics], rows
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from openmoment.checkpoints.card import split_folder
 from openmoment.datasets.names import original
@@ -17,7 +18,10 @@ from openmoment.errors import MissingWeightsError, UnknownNameError
 from openmoment.evaluation.protocol import Protocol
 from openmoment.evaluation.published import Published, published_results
 from openmoment.evaluation.result import Result, read_result, write_result
-from openmoment.experiments.detection import Advance, Checkpoints, SnippetSource, run
+from openmoment.evaluation.tables import printed_metrics
+from openmoment.experiments.contender import Checkpoints, SnippetSource
+from openmoment.experiments.detection import run
+from openmoment.experiments.progress import Advance
 from openmoment.methods import METHODS
 from openmoment.pipeline import load_pipeline
 from openmoment.pipeline.answering import Pipeline
@@ -80,6 +84,28 @@ def published_row(method: str, table: str, row: Row, dataset: str = "") -> Publi
 
 
 @dataclass(frozen=True)
+class RowBeside:
+    """What a row comes to here, beside what the paper reports of it."""
+
+    row: str
+    ours: Mapping[str, float]
+    """By metric, as fractions; empty for a row that cannot be run here."""
+    printed: tuple[str, ...]
+    """Which of them papers print."""
+    paper: Published | None
+    note: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        return {
+            "row": self.row,
+            "ours": self.ours,
+            "paper_percent": dict(self.paper.percent) if self.paper else {},
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True)
 class Ablation:
     """A table's runs: the plan that each row changes, on which splits, into which folder."""
 
@@ -88,6 +114,25 @@ class Ablation:
     out: Path
     processes: Processes
     device: str = "cpu"
+
+    def beside_paper(
+        self,
+        table: str,
+        *,
+        hear: Callable[[str, Heard], None] | None = None,
+        advance: Advance | None = None,
+    ) -> Iterator[RowBeside]:
+        """Each row of a paper's table, as `results` gives them. Raises UnknownNameError."""
+        method, dataset = self.plan.method, self.plan.dataset.name
+        rows = ablation_rows(method, table)
+        for row, result in self.results(rows, hear=hear, advance=advance):
+            yield RowBeside(
+                row.row,
+                result.mean | result.label_given if result else {},
+                tuple(printed_metrics(result)) if result else (),
+                published_row(method, table, row, dataset),
+                row.other,
+            )
 
     def results(
         self,
@@ -134,7 +179,7 @@ class Ablation:
             )
 
         trained = Checkpoints(folder, self.protocol, load)
-        first = trained(next(iter(self.protocol.parts)))
+        first = trained.first()
         if first.traits.sees_frames:
             source = SnippetSource(first, videos=plan.videos)
         else:

@@ -7,142 +7,61 @@ names exchanged and with nonsense.
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from openmoment.checkpoints.card import classes_met, read_card, split_folder
 from openmoment.config import to_table
 from openmoment.datasets.base import prompt_name
-from openmoment.errors import FeatureError, RecipeError
-from openmoment.evaluation.protocol import (
-    ALL_CLASSES,
-    OWN_CLASSES,
-    Protocol,
-    Run,
-    only_known,
-    score_split,
-)
+from openmoment.errors import FeatureError
+from openmoment.evaluation.protocol import Protocol, Run, only_known, score_split
 from openmoment.evaluation.result import Result
-from openmoment.experiments.proposals import ProposalFile
-from openmoment.features.captions import captions_for
+from openmoment.experiments.contender import Contender, Rename, SnippetSource
+from openmoment.experiments.progress import Advance
+from openmoment.experiments.proposals import read_proposals
 from openmoment.methods.base import TakesTruth
 from openmoment.pipeline.answering import Pipeline
-from openmoment.pipeline.snippets import FeatureFolder
-from openmoment.storage.listing import by_id, find_videos
-from openmoment.types import Detections, Snippets
+from openmoment.types import Detections
 
-Advance = Callable[[float, float], None]
-"""Hears (videos done, videos in all)."""
 Trained = Callable[[str], Pipeline]
 """From a split's name to the pipeline that was trained for it."""
-Rename = Callable[[Sequence[str]], tuple[str, ...]]
-"""From the names to ask for to others, in the same order."""
 
 _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
 
 
-@dataclass(frozen=True)
-class SnippetSource:
-    """Where a video's snippets come from, by its id: a folder of feature files, or of videos."""
+def detect_with_checks(
+    protocol: Protocol, contender: Contender, *, proposals: Path | None = None
+) -> tuple[Run, dict[str, Result]]:
+    """Run a method over a dataset, and again for each text check.
 
-    pipeline: Pipeline
-    features: Path | None = None
-    videos: Path | None = None
-    captions: Path | None = None
-    """A folder of caption files, for methods that read captions."""
-    proposals: ProposalFile | None = None
-    """For methods that classify proposals."""
-
-    def __post_init__(self) -> None:
-        if (self.features is None) == (self.videos is None):
-            raise FeatureError("Say where features come from: --features DIR or --videos DIR.")
-        for folder in (self.features, self.videos, self.captions):
-            if folder and not folder.is_dir():
-                raise FeatureError(f"{folder}: no such folder.")
-
-    def paths(self) -> dict[str, Path]:
-        """The files at hand by id, with and without ``v_``."""
-        if self.videos:
-            return by_id(find_videos(self.videos))
-        return self._folder.paths()
-
-    def load(self, path: Path) -> Snippets:
-        """With captions where there are some. Raises FeatureError, VideoError, FormatError."""
-        snippets = self.pipeline.snippets(path) if self.videos else self._folder.read(path)
-        if self.proposals:
-            snippets = replace(snippets, proposals=self.proposals.of(path.stem))
-        captions = captions_for(path.stem, self.captions) if self.captions else None
-        return self.pipeline.captioned(snippets, captions) if captions else snippets
-
-    @property
-    def _folder(self) -> FeatureFolder:
-        assert self.features
-        traits = self.pipeline.traits
-        return FeatureFolder(
-            self.features,
-            self.pipeline.encoder,
-            is_own=traits.takes_other_features,
-            has_flow=traits.sees_flow,
-            flow=self.pipeline.flow,
-        )
-
-
-@dataclass(frozen=True)
-class Checkpoints:
-    """A training run's checkpoints as pipelines: ``split_0`` … of a folder, or the folder itself.
-
-    Called with a split's name. Raises RecipeError for a checkpoint that was trained on one of
-    the split's unseen classes.
+    ``proposals`` is a file of others' proposals, for methods that classify them. Raises
+    OpenMomentError.
     """
-
-    folder: Path
-    protocol: Protocol
-    load: Callable[[Path], Pipeline]
-
-    @cached_property
-    def trained_on(self) -> tuple[str, ...]:
-        """Those of the candidate classes, of any split, that the weights were trained on."""
-        found = {
-            name
-            for split, part in self.protocol.parts.items()
-            for name in classes_met(read_card(self._path(split)), part.candidates)
-        }
-        return tuple(sorted(found))
-
-    @property
-    def mixture(self) -> str:
-        """A line for a number over classes that were trained on and others; else empty."""
-        if self.protocol.setting != ALL_CLASSES:
-            return ""
-        (part,) = self.protocol.parts.values()
-        if not 0 < len(self.trained_on) < len(part.candidates):
-            return ""
-        card = read_card(self._path(ALL_CLASSES))
-        option = "--unseen with their names"
-        if card.dataset == self.protocol.dataset.name and card.split.isdecimal():
-            option = f"--setting {card.setting} --splits {card.split}"
-        return (
-            f"{len(self.trained_on)} of these {len(part.candidates)} classes were trained on. "
-            f"For unseen ones alone: {option}."
+    trained = contender.trained(protocol)
+    pipeline = trained.first() if trained else contender.load(None)
+    source = contender.source(pipeline, read_proposals(proposals) if proposals else None)
+    with contender.bar(pipeline.method_name) as advance:
+        found = run(
+            protocol,
+            source,
+            trained=trained,
+            trained_on=trained.trained_on if trained else (),
+            allow_missing=contender.allow_missing,
+            advance=advance,
         )
 
-    def _path(self, split: str) -> Path:
-        path = split_folder(self.folder, split)
-        return path if path.is_dir() else self.folder
+    def again(rename: Rename, advance: Advance | None) -> Result:
+        return run(
+            protocol,
+            source,
+            trained=trained,
+            allow_missing=True,
+            rename=rename,
+            advance=advance,
+        ).result
 
-    def __call__(self, split: str) -> Pipeline:
-        path = self._path(split)
-        if self.protocol.setting != ALL_CLASSES:
-            if met := classes_met(read_card(path), self.protocol.parts[split].unseen):
-                which = "here" if split == OWN_CLASSES else f"in split {split}"
-                raise RecipeError(
-                    f"{path}: was trained on {met[0]!r}, which is to be unseen {which}. Give a "
-                    "checkpoint that never met it."
-                )
-        return self.load(path)
+    return found, contender.ask_again(text_checks(), again)
 
 
 def run(

@@ -7,10 +7,13 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from openmoment.errors import FormatError
+from openmoment.evaluation.protocol import ALL_CLASSES, Protocol, Run, score_files
+from openmoment.evaluation.published import published_beside
 from openmoment.evaluation.result import Result, write_result
 from openmoment.export import FORMATS
 from openmoment.storage.atomic import write_text
@@ -34,6 +37,49 @@ def read_predictions(path: Path) -> Mapping[str, Detections]:
     content = read_json(path)
     is_ours = isinstance(content, dict) and "schema" in content
     return FORMATS["json" if is_ours else "activitynet"].read(path)
+
+
+def score_predictions(
+    path: Path, protocol: Protocol, external_scores: str = "none", only_predicted: bool = False
+) -> Run:
+    """Score a prediction file, or a folder with one a split, made with ``external_scores``.
+
+    ``only_predicted`` is as `score_split` has it. Raises FormatError.
+    """
+    if path.is_dir():
+        files = {str(index): split_file(path, index) for index in protocol.splits}
+    else:
+        files = {ALL_CLASSES: path}
+    return score_files(
+        protocol,
+        {name: read_predictions(file) for name, file in files.items()},
+        method=path.name,
+        external_scores=external_scores,
+        only_predicted=only_predicted,
+    )
+
+
+def strange_names(run: Run) -> tuple[set[str], set[str]]:
+    """Names that are predicted and no class, and classes that were never predicted.
+
+    Most often it is one label, written in two ways.
+    """
+    predicted = {
+        found.names[label]
+        for videos in run.predictions.values()
+        for found in videos.values()
+        for label in set(found.labels.tolist())
+    }
+    true = {name for score in run.result.splits for name in score.classes}
+    return predicted - true, true - predicted
+
+
+def plain_published(dataset: str, setting: str) -> list[dict[str, Any]]:
+    """What papers report beside a result, as JSON has it."""
+    return [
+        {**vars(row), "percent": dict(row.percent), "note": row.note}
+        for row in published_beside(dataset, setting)
+    ]
 
 
 def keep(

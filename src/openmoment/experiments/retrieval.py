@@ -13,25 +13,111 @@ from typing import Any
 
 import numpy as np
 
+from openmoment.datasets import DATASETS, load_retrieval
 from openmoment.datasets.base import Moment, RetrievalDataset
 from openmoment.errors import FeatureError
+from openmoment.evaluation.published import Published, published_beside
 from openmoment.evaluation.result import Card, made_here
-from openmoment.evaluation.retrieval import MAX_WINDOWS, Retrieved, metrics_by_name
-from openmoment.evaluation.retrieval_files import write_predictions, write_queries
-from openmoment.experiments.detection import (
-    Advance,
-    Rename,
-    SnippetSource,
-    exchanged,
-    find_missing,
-    made_by,
-    nonsense,
+from openmoment.evaluation.retrieval import (
+    MAX_WINDOWS,
+    Retrieved,
+    highlights,
+    metrics_by_name,
 )
+from openmoment.evaluation.retrieval_files import (
+    read_predictions,
+    read_ratings,
+    read_saliency,
+    read_truth,
+    write_predictions,
+    write_queries,
+)
+from openmoment.experiments.contender import Contender, Rename, SnippetSource
+from openmoment.experiments.detection import exchanged, find_missing, made_by, nonsense
+from openmoment.experiments.progress import Advance
+from openmoment.experiments.truth import require_place
 from openmoment.pipeline.queries import tidy_name
 from openmoment.storage.atomic import write_text
+from openmoment.storage.reading import read_text
 from openmoment.types import Detections, Pairs, Queries
 
 SCHEMA = "openmoment-retrieval/1"
+_RATED = "qvhighlights"
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Where the sentences are: official files below ``root``, or one file."""
+
+    name: str
+    gt: Path | None = None
+    root: Path | None = None
+    subset: str | None = None
+
+    def load(self) -> RetrievalDataset:
+        """Raises ConfigError where no place is given, FormatError."""
+        require_place(self.gt, self.root)
+        return load_retrieval(self.name, self.root or Path(), annotations=self.gt)
+
+    def windows(self) -> Mapping[str, Any]:
+        """The annotated segments of each query; the one file may be QVHighlights-style JSONL."""
+        if self.gt and self.gt.suffix == ".jsonl":
+            return read_truth(self.gt)
+        data = self.load()
+        moments = data.subset(self.subset or data.test_subset)
+        return {moment.query_id: moment.windows for moment in moments}
+
+
+# ---------------------------------------------------------------------------------------------
+# A prediction file
+# ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FileScore:
+    """How good the moments of a prediction file are."""
+
+    file: Path
+    profile: str
+    num_queries: int
+    num_answered: int
+    metrics: Mapping[str, float]
+    published: tuple[Published, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold."""
+        return {
+            "profile": self.profile,
+            "queries": self.num_queries,
+            "answered": self.num_answered,
+            "metrics": dict(self.metrics),
+            "published_percent": _plain(self.published),
+        }
+
+
+def score_file(predictions: Path, sentences: Sentences) -> FileScore:
+    """Score QVHighlights-style JSONL of any dataset of moment retrieval. Raises FormatError."""
+    name, gt, truth = sentences.name, sentences.gt, sentences.windows()
+    found = read_predictions(predictions)
+    metrics = metrics_by_name(DATASETS[name].profile, found, truth)
+    if name == _RATED and gt and gt.suffix == ".jsonl":
+        metrics |= _highlights(predictions, gt)
+    published = published_beside(name, "closed")
+    return FileScore(predictions, name, len(truth), len(found), metrics, published)
+
+
+def _highlights(predictions: Path, gt: Path) -> dict[str, float]:
+    """Highlight detection, where both files hold saliency scores."""
+    if '"pred_saliency_scores"' not in read_text(predictions):
+        return {}
+    scores = read_saliency(predictions)
+    very_good = highlights(scores, read_ratings(gt))["VeryGood"]
+    return {"HL mAP": very_good.mean_ap, "HL HIT@1": very_good.hit1}
+
+
+# ---------------------------------------------------------------------------------------------
+# A method
+# ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -54,6 +140,28 @@ class RetrievalRun:
             "num_videos": len({moment.video for moment in self.moments}),
             "metrics": dict(self.metrics),
         }
+
+
+def retrieve_with_checks(
+    sentences: Sentences, contender: Contender
+) -> tuple[RetrievalRun, dict[str, Mapping[str, float]]]:
+    """Ask a method for every sentence of a subset, and again for each text check: its metrics.
+
+    Raises OpenMomentError.
+    """
+    source = contender.source(contender.load(contender.checkpoint))
+    data, subset = sentences.load(), sentences.subset
+    with contender.bar(source.pipeline.method_name) as advance:
+        run = run_retrieval(
+            data, source, subset=subset, allow_missing=contender.allow_missing, advance=advance
+        )
+
+    def again(rename: Rename, advance: Advance | None) -> Mapping[str, float]:
+        return run_retrieval(
+            data, source, subset=subset, allow_missing=True, rename=rename, advance=advance
+        ).metrics
+
+    return run, contender.ask_again(sentence_checks(), again)
 
 
 def run_retrieval(
@@ -166,6 +274,19 @@ def nonsense_sentences(sentences: Sequence[str], seed: int) -> tuple[str, ...]:
 # ---------------------------------------------------------------------------------------------
 # A result on disk
 # ---------------------------------------------------------------------------------------------
+
+
+def to_document(run: RetrievalRun, checks: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """The result as JSON has it, with what papers report of the dataset."""
+    document = run.to_dict()
+    if checks:
+        document["text_check"] = {check: dict(metrics) for check, metrics in checks.items()}
+    document["published_percent"] = _plain(published_beside(run.card.dataset, "closed"))
+    return document
+
+
+def _plain(published: Sequence[Published]) -> list[dict[str, Any]]:
+    return [{**vars(row), "percent": dict(row.percent)} for row in published]
 
 
 def keep_retrieval(run: RetrievalRun, document: Mapping[str, Any], folder: Path) -> None:

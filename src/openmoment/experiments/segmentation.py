@@ -5,9 +5,11 @@ annotated at its middle, of several steps the one that began last, or background
 curves are probabilities: a frame has the class with the highest one where that is above one half.
 """
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,16 +28,21 @@ from openmoment.evaluation.segmentation import (
     evaluate_frames,
     evaluate_segmentation,
 )
-from openmoment.experiments.detection import Advance, Rename, SnippetSource, find_missing, made_by
+from openmoment.experiments.contender import Contender, Rename, SnippetSource
+from openmoment.experiments.detection import find_missing, made_by, text_checks
+from openmoment.experiments.kept import plain_published
+from openmoment.experiments.progress import Advance
 from openmoment.methods.base import Learns
 from openmoment.pipeline.answering import Pipeline
 from openmoment.postprocess import label_by_curves
+from openmoment.storage.atomic import write_text
 from openmoment.types import Annotations, Detections
 
 FPS = 2.0
 """Frames a second, as COIN is evaluated."""
 BACKGROUND = -1
 """The label of a frame without a step."""
+RESULT = "segmentation.json"
 _CLOSEST = 1e-7  # of a probability to 0 and to 1, so that its logit is finite
 
 
@@ -79,6 +86,33 @@ class SegmentationRun:
 def frame_metrics(result: FrameResult) -> dict[str, float]:
     """Frame accuracy, which is MoF, and frame mAP by the names that papers use."""
     return {"frame_accuracy": result.accuracy, "mAP": result.mean_ap}
+
+
+def segment_with_checks(
+    protocol: Protocol, contender: Contender, *, keeps_overlap: bool = False
+) -> tuple[SegmentationRun, dict[str, SegmentationRun]]:
+    """Run a method over the frames of a dataset, and again for each text check.
+
+    Windows of a trained method do not overlap, unless ``keeps_overlap``. Raises OpenMomentError.
+    """
+    trained = contender.trained(protocol)
+    pipeline = trained.first() if trained else contender.load(None)
+    source = contender.source(pipeline if keeps_overlap else apart(pipeline))
+    with contender.bar(pipeline.method_name) as advance:
+        run = run_segmentation(
+            protocol,
+            source,
+            trained_on=trained.trained_on if trained else (),
+            allow_missing=contender.allow_missing,
+            advance=advance,
+        )
+
+    def again(rename: Rename, advance: Advance | None) -> SegmentationRun:
+        return run_segmentation(
+            protocol, source, allow_missing=True, rename=rename, advance=advance
+        )
+
+    return run, contender.ask_again(text_checks(), again)
 
 
 def run_segmentation(
@@ -133,6 +167,23 @@ def apart(pipeline: Pipeline) -> Pipeline:
         return pipeline
     assert isinstance(method, Learns)
     return replace(pipeline, method=method.told({"overlap": 0.0}))
+
+
+def to_document(run: SegmentationRun, checks: Mapping[str, SegmentationRun]) -> dict[str, Any]:
+    """The result as JSON has it, with what papers report of the dataset."""
+    document = run.to_dict()
+    if checks:
+        document["text_check"] = {name: check.metrics for name, check in checks.items()}
+    document["published_percent"] = plain_published(run.card.dataset, "closed")
+    return document
+
+
+def keep_document(document: Mapping[str, Any], folder: Path) -> Path:
+    """Write a result as `to_document` tells it into a folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / RESULT
+    write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", path)
+    return path
 
 
 class _Labels:

@@ -13,8 +13,8 @@ import numpy as np
 from openmoment.datasets.base import Moment
 from openmoment.detections import Row, from_rows
 from openmoment.errors import FormatError
-from openmoment.evaluation.retrieval import Retrieved, read_rows, read_windows
-from openmoment.evaluation.retrieval_files import write_predictions
+from openmoment.evaluation.retrieval import Retrieved
+from openmoment.evaluation.retrieval_files import read_rows, read_windows, write_predictions
 from openmoment.export.base import Format, Found, Read, by_video
 from openmoment.storage.reading import get
 

@@ -12,15 +12,14 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray as Array
 
-from openmoment.blocks.batch import Batch, Instances
+from openmoment.blocks.batch import Instances
 from openmoment.datasets.base import prompt_name
 from openmoment.errors import FeatureError, FormatError, UnknownNameError
 from openmoment.features.file import FLOW_SUFFIX, SUFFIX
-from openmoment.methods.trained import Trained
 from openmoment.pipeline.queries import tidy_name
 from openmoment.storage.listing import find_videos
-from openmoment.training.data import MEMORY_BYTES, Advance, Load, Piece, Pieces, Where, stack
-from openmoment.types import Queries, Snippets
+from openmoment.training.data import Pieces
+from openmoment.types import SnippetGrid, Snippets
 
 
 class ClipFolder(NamedTuple):
@@ -81,35 +80,18 @@ def _feature_files(folder: Path) -> list[Path]:
     return found
 
 
-class ClipData(Pieces):
-    """Clips for a method, each as one piece. ``labels`` are into ``queries``, by clip.
+class ClipData(Pieces[int]):
+    """Clips for a method, each as one piece, by the number of its text among ``queries``.
 
     Raises VideoError and FeatureError, naming the clip.
     """
 
-    def __init__(
-        self,
-        labels: Mapping[str, int],
-        load: Load,
-        method: Trained,
-        *,
-        queries: Queries,
-        seed: int = 0,
-        memory_bytes: int = MEMORY_BYTES,
-        advance: Advance | None = None,
-    ) -> None:
-        self._labels, self._names = labels, queries.names
-        self._texts = torch.from_numpy(method.to_texts(queries))
-        super().__init__(
-            labels, load, method, seed=seed, memory_bytes=memory_bytes, advance=advance
-        )
+    NONE = "There is no clip to learn from."
 
-    def batch(self, wheres: Sequence[Where], epoch: int) -> Batch:
-        pieces = [
-            Piece(cut.features, _throughout(len(cut.grid), self._labels[where.video]))
-            for where, cut in zip(wheres, self._cuts(wheres, epoch), strict=True)
-        ]
-        return stack(pieces, wheres, self._texts, self._names)
+    def _shown(
+        self, video: str, grid: SnippetGrid, epoch: int, names: tuple[str, ...]
+    ) -> Instances:
+        return _throughout(len(grid), self._videos[video])
 
     def _annotated(self, video: str, epoch: int) -> Float[Array, "n 2"]:
         return np.zeros((0, 2))

@@ -9,10 +9,10 @@ import time
 import zlib
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ from openmoment.training.frames import Film
 from openmoment.types import Annotations, Queries, SnippetGrid, Snippets
 
 T = TypeVar("T")
+Told = TypeVar("Told")
+"""What is annotated of a video."""
 
 Load = Callable[[str], Snippets]
 """A video's features, or the video itself, by its id."""
@@ -62,33 +64,43 @@ class Where(NamedTuple):
     number: int
 
 
-class Pieces(ABC):
+class Pieces(ABC, Generic[Told]):
     """The pieces of annotated videos for a method, all read once to find what is wrong with any.
 
-    What they show, and which texts go with them, each kind says for itself. Raises TrainingError
-    and FeatureError, naming the video.
+    What they show, and which of the texts, ``queries``, go with them, each kind says for itself.
+    Raises TrainingError and FeatureError, naming the video.
     """
+
+    NONE: ClassVar[str]
+    """What is wrong where there is no video."""
 
     def __init__(
         self,
-        videos: Collection[str],
+        videos: Mapping[str, Told],
         load: Load,
         method: Trained,
         *,
-        seed: int,
-        memory_bytes: int,
-        advance: Advance | None,
+        queries: Queries,
+        seed: int = 0,
+        memory_bytes: int = MEMORY_BYTES,
+        advance: Advance | None = None,
     ) -> None:
+        if not videos:
+            raise TrainingError(self.NONE)
+        self._videos, self._names = videos, queries.names
+        self._texts = torch.from_numpy(method.to_texts(queries))
         self._load, self._method, self._seed = load, method, seed
         self._kept: dict[str, Cut | Snippets] = {}
         self._room = memory_bytes
-        self._pieces = tuple(self._survey(tuple(videos), advance))
+        self._pieces = tuple(self._survey(advance))
 
     # what each kind says for itself --------------------------------------------------------
 
     @abstractmethod
-    def batch(self, wheres: Sequence[Where], epoch: int) -> Batch:
-        """These pieces as they are in that epoch, in memory."""
+    def _shown(
+        self, video: str, grid: SnippetGrid, epoch: int, names: tuple[str, ...]
+    ) -> Instances:
+        """What a piece shows in an epoch, with labels into ``names``."""
 
     @abstractmethod
     def _annotated(self, video: str, epoch: int) -> Float[Array, "n 2"]:
@@ -98,22 +110,37 @@ class Pieces(ABC):
     def _require_instance(self, video: str, snippets: Snippets) -> None:
         """Raises TrainingError for a video whose features show nothing that is annotated."""
 
+    def _asked(
+        self, wheres: Sequence[Where], epoch: int
+    ) -> tuple[tuple[str, ...], Float[Tensor, "k *p d"]]:
+        """The texts that go with these pieces in an epoch, by name: all, unless a kind says so."""
+        return self._names, self._texts
+
     # what they share -----------------------------------------------------------------------
 
     def __len__(self) -> int:
         """Pieces an epoch."""
         return len(self._pieces)
 
+    def batch(self, wheres: Sequence[Where], epoch: int) -> Batch:
+        """These pieces as they are in that epoch, in memory."""
+        names, texts = self._asked(wheres, epoch)
+        pieces = [
+            Piece(cut.features, self._shown(where.video, cut.grid, epoch, names))
+            for where, cut in zip(wheres, self._cuts(wheres, epoch), strict=True)
+        ]
+        return stack(pieces, wheres, texts, names)
+
     def order(self, epoch: int) -> list[Where]:
         """All pieces, as an epoch has them."""
         rng = np.random.default_rng([self._seed, epoch])
         return [self._pieces[i] for i in rng.permutation(len(self))]
 
-    def _survey(self, videos: tuple[str, ...], advance: Advance | None) -> Iterator[Where]:
+    def _survey(self, advance: Advance | None) -> Iterator[Where]:
         """All pieces of an epoch; every video is read, looked at, and kept if there is room."""
         first = ""
         widths: dict[str, int] = {}
-        for done, video in enumerate(videos, start=1):
+        for done, video in enumerate(self._videos, start=1):
             snippets = self._load(video)
             first = first or video
             widths[video] = snippets.features.shape[1]
@@ -131,7 +158,7 @@ class Pieces(ABC):
                 self._keep(video, self._resampled(snippets, grids[0]) if whole else snippets)
             yield from (Where(video, number) for number in range(len(grids)))
             if advance:
-                advance(done, len(videos))
+                advance(done, len(self._videos))
 
     def _keep(self, video: str, prepared: Cut | Snippets) -> None:
         size = prepared.features.nbytes
@@ -173,12 +200,14 @@ class Pieces(ABC):
         return Cut(self._method.piece(snippets, grid), grid)
 
 
-class TrainingData(Pieces):
+class TrainingData(Pieces[Annotations]):
     """The videos of a split for a method.
 
     ``videos`` hold instances of ``seen`` classes alone, whose texts are ``queries``, in the same
     order.
     """
+
+    NONE = "No training video holds an instance of a seen class."
 
     def __init__(
         self,
@@ -187,37 +216,24 @@ class TrainingData(Pieces):
         method: Trained,
         *,
         seen: Sequence[str],
-        queries: Queries,
-        seed: int = 0,
-        memory_bytes: int = MEMORY_BYTES,
-        advance: Advance | None = None,
+        **rest: Any,
     ) -> None:
-        if not videos:
-            raise TrainingError("No training video holds an instance of a seen class.")
-        self._names = queries.names
-        self._texts = torch.from_numpy(method.to_texts(queries))
-        self._videos = {video: _relabel(true, seen) for video, true in videos.items()}
-        super().__init__(
-            videos, load, method, seed=seed, memory_bytes=memory_bytes, advance=advance
-        )
+        labelled = {video: _relabel(true, seen) for video, true in videos.items()}
+        super().__init__(labelled, load, method, **rest)
 
-    def batch(self, wheres: Sequence[Where], epoch: int) -> Batch:
-        cuts = zip(wheres, self._cuts(wheres, epoch), strict=True)
-        pieces = [self._piece(where.video, cut) for where, cut in cuts]
-        return stack(pieces, wheres, self._texts, self._names)
-
-    def _piece(self, video: str, cut: Cut) -> Piece:
+    def _shown(
+        self, video: str, grid: SnippetGrid, epoch: int, names: tuple[str, ...]
+    ) -> Instances:
         true = self._videos[video]
-        return Piece(cut.features, instances_on(cut.grid, true.segments, true.labels))
+        return instances_on(grid, true.segments, true.labels)
 
     def _annotated(self, video: str, epoch: int) -> Float[Array, "n 2"]:
         return self._videos[video].segments
 
     def _require_instance(self, video: str, snippets: Snippets) -> None:
-        true = self._videos[video]
-        if not len(instances_on(snippets.grid, true.segments, true.labels).labels):
+        if not len(self._shown(video, snippets.grid, 0, self._names).labels):
             told = "has no instance of a seen class"
-            if len(true):
+            if len(self._videos[video]):
                 told = f"shows no annotated instance: its features end at {snippets.grid.end_s:g} s"
             raise TrainingError(f"Training video {video!r} {told}. Leave it out, or mend it.")
 

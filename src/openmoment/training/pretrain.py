@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from openmoment.checkpoints.card import TrainingCard, is_finished
-from openmoment.config import from_table
 from openmoment.datasets.base import prompt_name
 from openmoment.encoders.base import Encoder
 from openmoment.errors import ConfigError
@@ -14,38 +13,31 @@ from openmoment.evaluation.protocol import ALL_CLASSES, OWN_CLASSES
 from openmoment.features.cache import Cache
 from openmoment.methods.traits import Traits
 from openmoment.pipeline.queries import encode_queries
-from openmoment.pipeline.snippets import FeatureFolder
 from openmoment.training.clips import ClipData, ClipFolder, find_clips
-from openmoment.training.config import TrainConfig
 from openmoment.training.data import Advance
-from openmoment.training.files import AlikeFiles, EncodedVideos
-from openmoment.training.frames import VideoFiles
+from openmoment.training.files import EncodedVideos
+from openmoment.training.lesson import (
+    Course,
+    Files,
+    Lesson,
+    begin,
+    open_files,
+    read_settings,
+    trainable,
+)
 from openmoment.training.loop import Hear, train
 from openmoment.training.processes import Processes
-from openmoment.training.run import (
-    CLIPS,
-    has_task,
-    made_with,
-    make_method,
-    resolve,
-    trainable,
-    with_task,
-)
+from openmoment.training.run import CLIPS, has_task, resolve, with_task
 from openmoment.training.state import require_same_config
 
 
-@dataclass(frozen=True)
-class ClipPlan:
-    """What is trained, and on which clips."""
+@dataclass(frozen=True, kw_only=True)
+class ClipPlan(Course):
+    """A course on clips."""
 
-    method: str
-    settings: Any
-    config: TrainConfig
     folder: Path
     clips: ClipFolder
-    encoder: Encoder
     are_features: bool = False
-    cache: Cache | None = None
 
 
 def plan_clips(
@@ -71,7 +63,7 @@ def plan_clips(
     if own.get("task", CLIPS) != CLIPS:
         raise ConfigError(f"task={own['task']} is trained on a dataset: openmoment train {method}.")
     own["task"] = CLIPS
-    settings = from_table(cls.Config, own, where=f"method {method}")
+    settings = read_settings(method, own)
     folder = videos or features
     if folder is None or (videos and features):
         raise ConfigError("Say where the clips are: --clips DIR of videos, or --features DIR.")
@@ -81,7 +73,16 @@ def plan_clips(
     if traits.takes_other_features and videos:
         raise ConfigError(f"This {method} reads other features: give these, --features DIR.")
     clips = find_clips(folder, are_features=bool(features), left_out=left_out)
-    return ClipPlan(method, settings, config, folder, clips, encoder, bool(features), cache)
+    return ClipPlan(
+        method=method,
+        settings=settings,
+        config=config,
+        encoder=encoder,
+        cache=cache,
+        folder=folder,
+        clips=clips,
+        are_features=bool(features),
+    )
 
 
 def is_done(plan: ClipPlan, folder: Path) -> bool:
@@ -102,43 +103,31 @@ def pretrain(
     hear: Hear | None = None,
 ) -> TrainingCard:
     """Train on all clips, into a folder that is there. Raises OpenMomentError."""
-    clips, cls = plan.clips, trainable(plan.method)
-    traits = cls.traits_of(plan.settings)
-    files = _files(plan, traits)
+    clips, traits = plan.clips, trainable(plan.method).traits_of(plan.settings)
     said = [prompt_name(name) for name in clips.classes]
-    queries = encode_queries(said, plan.encoder, plan.cache, templates=traits.templates)
-    first, seed = files.load(next(iter(clips.paths))), plan.config.seed
-    method = make_method(cls, plan.settings, plan.encoder.space, first, queries, seed=seed)
-    labels = {clip: clips.classes.index(name) for clip, name in clips.labels.items()}
-    data = ClipData(labels, files.load, method, queries=queries, seed=seed, advance=advance)
     split = OWN_CLASSES if clips.left_out else ALL_CLASSES
-    card = TrainingCard(
-        **made_with(plan.method, method, plan.encoder, files),  # type: ignore[arg-type]
-        dataset=CLIPS,
-        subset="train",
-        setting=split,
-        split=split,
-        seen=clips.classes,
-        unseen=clips.left_out,
-        num_videos=len(clips.paths),
+    lesson = Lesson(
+        _files(plan, traits),
+        {clip: clips.classes.index(name) for clip, name in clips.labels.items()},
+        ClipData,
+        encode_queries(said, plan.encoder, plan.cache, templates=traits.templates),
+        plan.settings,
+        partial(
+            TrainingCard,
+            dataset=CLIPS,
+            subset="train",
+            setting=split,
+            split=split,
+            seen=clips.classes,
+            unseen=clips.left_out,
+            num_videos=len(clips.paths),
+        ),
     )
-    return train(
-        method,
-        data,
-        plan.config,
-        card,
-        out,
-        processes=processes,
-        tensorboard=tensorboard,
-        hear=hear,
-    )
+    begun = begin(plan, lesson, advance=advance)
+    return train(*begun, out, processes=processes, tensorboard=tensorboard, hear=hear)
 
 
-def _files(plan: ClipPlan, traits: Traits) -> AlikeFiles | VideoFiles | EncodedVideos:
-    paths = plan.clips.paths
-    if plan.are_features:
-        is_own = traits.takes_other_features
-        return AlikeFiles(FeatureFolder(plan.folder, plan.encoder, is_own), paths)
-    if traits.sees_frames:
-        return VideoFiles(plan.folder, plan.encoder, plan.config.augment, paths)
-    return EncodedVideos(paths, plan.encoder, plan.cache)
+def _files(plan: ClipPlan, traits: Traits) -> Files:
+    if plan.are_features or traits.sees_frames:
+        return open_files(plan.folder, plan, traits, plan.clips.paths)
+    return EncodedVideos(plan.clips.paths, plan.encoder, plan.cache)

@@ -9,34 +9,38 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
-import torch
-
 from openmoment.checkpoints.card import TrainingCard, is_finished, read_card, split_folder
 from openmoment.checkpoints.weights import CONFIG
 from openmoment.config import from_table
 from openmoment.datasets.base import Dataset, Moment, RetrievalDataset, prompt_name
 from openmoment.datasets.names import original
 from openmoment.datasets.splits import NUM_SPLITS, Split, divide_classes, training_videos
-from openmoment.encoders.base import Encoder, Space
+from openmoment.encoders.base import Encoder
 from openmoment.errors import ConfigError, FeatureError, OpenMomentError, TrainingError
 from openmoment.evaluation.protocol import ALL_CLASSES, OWN_CLASSES
 from openmoment.features.cache import Cache
 from openmoment.methods import METHODS, preset_settings, presets, training_settings
-from openmoment.methods.trained import Trained, Widths
+from openmoment.methods.trained import Trained
 from openmoment.methods.traits import Traits
 from openmoment.pipeline.queries import encode_queries, pair_queries
-from openmoment.pipeline.snippets import FeatureFolder
 from openmoment.priors import examples_of, read_priors
 from openmoment.training.config import TrainConfig, divide_settings
 from openmoment.training.data import Advance, Pieces, TrainingData
-from openmoment.training.files import AlikeFiles, EncodedVideos
+from openmoment.training.files import AlikeFiles
 from openmoment.training.frames import VideoFiles
-from openmoment.training.initial import begin_from
+from openmoment.training.lesson import (
+    Course,
+    Lesson,
+    begin,
+    open_files,
+    read_settings,
+    trainable,
+)
 from openmoment.training.loop import Hear, train
 from openmoment.training.processes import Processes
 from openmoment.training.sentences import SentenceData
 from openmoment.training.state import require_same_config
-from openmoment.types import Queries, Snippets
+from openmoment.types import Queries
 
 _EVERY_SPLIT = "all"
 _USUAL = "recommended"
@@ -96,22 +100,16 @@ def class_splits(
     ]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is trained, and on what; a split says on which classes."""
+@dataclass(frozen=True, kw_only=True)
+class Plan(Course):
+    """A course on a dataset; a split says on which classes."""
 
-    method: str
     settings: Mapping[str, object]
-    config: TrainConfig
     dataset: Dataset | RetrievalDataset
     features: Path | None
-    encoder: Encoder
-    cache: Cache | None = None
     allow_missing: bool = False
     videos: Path | None = None
     """For methods that learn from frames."""
-    init: Path | None = None
-    """A checkpoint whose weights it begins with."""
     priors: Path | None = None
     """Generated sentences and pictures, for methods that read them."""
 
@@ -144,16 +142,16 @@ def make_plan(
     if priors and _traits(method, own).pairing is None:
         raise ConfigError(f"{method} reads no priors: leave --priors out.")
     return Plan(
-        method,
-        own,
-        config,
-        dataset,
-        features,
-        encoder,
+        method=method,
+        settings=own,
+        config=config,
+        encoder=encoder,
         cache=cache,
+        init=init,
+        dataset=dataset,
+        features=features,
         allow_missing=allow_missing,
         videos=videos,
-        init=init,
         priors=priors,
     )
 
@@ -174,8 +172,7 @@ def resolve(
 
 def _traits(method: str, settings: Mapping[str, object]) -> Traits:
     """Of a method with these settings. Raises ConfigError."""
-    cls = trainable(method)
-    return cls.traits_of(from_table(cls.Config, settings, where=f"method {method}"))
+    return trainable(method).traits_of(read_settings(method, settings))
 
 
 def _require_task(
@@ -227,15 +224,6 @@ def find_preset(method: str, dataset: str, preset: str | None) -> str | None:
     return variant if variant in presets(method) else preset
 
 
-def trainable(method: str) -> type[Trained]:
-    """The class of a method that has weights. Raises UnknownNameError, ConfigError."""
-    cls = METHODS[method]
-    if issubclass(cls, Trained):
-        return cls
-    names = [name for name in METHODS if issubclass(METHODS[name], Trained)]
-    raise ConfigError(f"{method} needs no training. Methods that do: {', '.join(names)}.")
-
-
 def prepare_folder(out: Path, *, resume: bool) -> None:
     """Make the folder of a run. Raises OpenMomentError when it holds anything, unless to resume."""
     try:
@@ -255,10 +243,7 @@ def is_done(plan: Plan, split: ClassSplit, folder: Path) -> bool:
     """Whether the folder holds this training, finished. Raises TrainingError for another one."""
     if not is_finished(folder):
         return False
-    cls = trainable(plan.method)
-    own = from_table(cls.Config, plan.settings, where=f"method {plan.method}")
-    own = cls.prepare(own, split.prompts)
-    require_same_config(plan.method, own, plan.config, folder)
+    require_same_config(plan.method, _settings(plan, split), plan.config, folder)
     if (before := read_card(folder).init) != str(plan.init or ""):
         raise TrainingError(
             f"{folder}: is finished, and began with {before or 'fresh weights'}. Ask as before, or "
@@ -282,70 +267,47 @@ def train_split(
 
     ``tell`` hears what the run begins with.
     """
-    cls = trainable(plan.method)
-    settings = from_table(cls.Config, plan.settings, where=f"method {plan.method}")
-    files = _files(plan, cls.traits_of(settings))
+    settings = _settings(plan, split)
+    traits = trainable(plan.method).traits_of(settings)
+    files = _files(plan, traits)
     annotated = _annotated(plan.dataset, split)
     videos = {video: true for video, true in annotated.items() if video in files}
     missing = tuple(sorted(annotated.keys() - videos.keys()))
     _require_files(videos, missing, plan, files)
     made = _material(plan.dataset, split, videos)
-    queries = _queries(cls, settings, made.texts, plan)
-    settings = cls.prepare(settings, split.prompts)
-    first = files.load(next(iter(videos)))
-    method = make_method(cls, settings, plan.encoder.space, first, queries, seed=plan.config.seed)
-    data = made.kind(
-        videos, files.load, method, queries=queries, seed=plan.config.seed, advance=advance
+    lesson = Lesson(
+        files,
+        videos,
+        made.kind,
+        _queries(made.texts, traits, plan),
+        settings,
+        partial(
+            TrainingCard,
+            dataset=plan.dataset.name,
+            subset=plan.dataset.train_subset,
+            setting=split.setting,
+            split=split.name,
+            seen=split.seen,
+            unseen=split.unseen,
+            num_videos=len(videos),
+            excluded=() if isinstance(plan.dataset, RetrievalDataset) else plan.dataset.excluded,
+            missing=missing,
+            num_sentences=made.num_sentences,
+            priors=str(plan.priors or ""),
+        ),
     )
-    card = TrainingCard(
-        **made_with(plan.method, method, plan.encoder, files),  # type: ignore[arg-type]
-        dataset=plan.dataset.name,
-        subset=plan.dataset.train_subset,
-        setting=split.setting,
-        split=split.name,
-        seen=split.seen,
-        unseen=split.unseen,
-        num_videos=len(videos),
-        excluded=() if isinstance(plan.dataset, RetrievalDataset) else plan.dataset.excluded,
-        missing=missing,
-        num_sentences=made.num_sentences,
-        priors=str(plan.priors or ""),
-    )
-    if plan.init:
-        card = begin_from(plan.init, method, card, tell)
-    return train(
-        method,
-        data,
-        plan.config,
-        card,
-        out,
-        processes=processes,
-        tensorboard=tensorboard,
-        hear=hear,
-    )
+    begun = begin(plan, lesson, advance=advance, tell=tell)
+    return train(*begun, out, processes=processes, tensorboard=tensorboard, hear=hear)
 
 
-def made_with(
-    name: str, method: Trained, encoder: Encoder, files: AlikeFiles | VideoFiles | EncodedVideos
-) -> dict[str, object]:
-    """What a card says of the method, its backbone, and the features that it learns from."""
-    flow = files.flow_recipe if isinstance(files, AlikeFiles) else None
-    return {
-        "flow_encoder": flow.encoder if flow else "",
-        "flow_fingerprint": flow.fingerprint if flow else "",
-        "method": name,
-        "widths": (method.widths.video, method.widths.text),
-        "backbone": encoder.name,
-        "fingerprint": encoder.fingerprint,
-        "features_encoder": files.recipe.encoder,
-        "features_fingerprint": files.recipe.fingerprint,
-        "fps": files.fps,
-    }
+def _settings(plan: Plan, split: ClassSplit) -> Any:
+    """The method's, with what they have to know of the classes."""
+    settings = read_settings(plan.method, plan.settings)
+    return trainable(plan.method).prepare(settings, split.prompts)
 
 
-def _queries(cls: type[Trained], settings: Any, texts: list[str], plan: Plan) -> Queries:
+def _queries(texts: list[str], traits: Traits, plan: Plan) -> Queries:
     """The texts as the method reads them."""
-    traits = cls.traits_of(settings)
     queries = encode_queries(texts, plan.encoder, plan.cache, templates=traits.templates)
     if traits.pairing is None:
         return queries
@@ -403,27 +365,9 @@ def _require_files(
 
 def _files(plan: Plan, traits: Traits) -> AlikeFiles | VideoFiles:
     """What the method learns from. Raises ConfigError where that is not given."""
-    if traits.sees_frames:
-        if plan.videos is None:
-            raise ConfigError(f"This {plan.method} learns from frames: give videos, --videos DIR.")
-        return VideoFiles(plan.videos, plan.encoder, plan.config.augment)
-    if plan.features is None:
-        raise ConfigError(f"This {plan.method} learns from features: give these, --features DIR.")
-    folder = FeatureFolder(
-        plan.features,
-        plan.encoder,
-        is_own=traits.takes_other_features,
-        has_flow=traits.sees_flow,
-    )
-    return AlikeFiles(folder)
-
-
-def make_method(
-    cls: type[Trained], settings: Any, space: Space, first: Snippets, queries: Queries, *, seed: int
-) -> Trained:
-    """The method, fresh, as wide as features and texts are."""
-    row = first.features[:1]
-    points = row if settings.features == "own" else space.project_video(row)
-    widths = Widths(points.shape[1], space.project_text(queries.embeddings).shape[1])
-    torch.manual_seed(seed)
-    return cls(settings, space, widths)
+    folder = plan.videos if traits.sees_frames else plan.features
+    if folder is None:
+        frames, features = "frames: give videos, --videos", "features: give these, --features"
+        what = frames if traits.sees_frames else features
+        raise ConfigError(f"This {plan.method} learns from {what} DIR.")
+    return open_files(folder, plan, traits)

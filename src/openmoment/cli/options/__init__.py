@@ -1,1 +1,1 @@
-"""What verbs take alike: files of moments, reviews, checkpoints, clips."""
+"""What verbs take alike: their options, stated once, and readers of what people name by them."""

@@ -1,9 +1,16 @@
 """Clips of moments, for the verbs that cut them."""
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from openmoment.cli.text.console import say
 from openmoment.types import Detections
+
+ExactCut = Annotated[
+    bool, typer.Option("--exact", help="Cut clips to the frame, by encoding them again.")
+]
 
 
 def cut_clips(path: Path, found: Detections, folder: Path, *, exact: bool) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from openmoment.cli.text.console import say
 from openmoment.errors import FormatError
 from openmoment.types import Detections
 
@@ -84,8 +85,6 @@ def length_of(video: str, read: Read, given_s: float | None) -> Length:
 
 def say_lengths(lengths: dict[str, Length]) -> None:
     """Warn of lengths that are a guess."""
-    from openmoment.cli.text.console import say
-
     guessed = [video for video, length in lengths.items() if length.told_by == "its last moment"]
     if guessed:
         more = f" and {len(guessed) - 1} more" if len(guessed) > 1 else ""

@@ -1,81 +1,51 @@
-"""openmoment bench report, ledger, cards: what is told of finished runs."""
+"""What openmoment bench says of runs: of those to do, and of each as it ends."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from openmoment.cli.text.console import say, verb
-
 if TYPE_CHECKING:
-    from openmoment.bench.record import Record
+    from openmoment.bench.job import Job
+    from openmoment.bench.places import Brought
+    from openmoment.bench.runner import Outcome
+    from openmoment.bench.suite import DatasetPart, MethodPart, Suite
 
-Results = Annotated[
-    list[Path], typer.Argument(metavar="RESULTS...", help="Folders that bench --out wrote.")
-]
-MaybeResults = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="[RESULTS]...", help="Folders that bench --out wrote."),
-]
+    Planned = list[tuple[Job, DatasetPart, MethodPart]]
 
 
-@verb
-def report_verb(
-    results: Results,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where report.html, .md, .tex go.")],
-    title: Annotated[str, typer.Option(help="Of the report.")] = "Benchmark",
-) -> None:
-    """Write one report of all finished runs below RESULTS: HTML, Markdown, LaTeX."""
-    from openmoment.bench.record import unfinished
-    from openmoment.bench.report import told_missing, write_reports
+def show_plan(suite: "Suite", planned: "Planned", brought: "Brought", out: Path | None) -> None:
+    """What the suite brings, what is missing, and what is to do."""
+    from openmoment.bench.places import missing_places
+    from openmoment.bench.record import is_finished, read_failure
 
-    records = _records(results)
-    missing = [name for folder in results for name in unfinished(folder)]
-    out.mkdir(parents=True, exist_ok=True)
-    if missing:
-        say(told_missing(len(records), missing))
-    paths = write_reports(records, out, title=title, missing=missing)
-    say(f"Wrote {', '.join(map(str, paths))}.")
-
-
-@verb
-def ledger_verb(
-    results: MaybeResults = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE.md", help="What to write; by default stdout.")
-    ] = None,
-) -> None:
-    """Write the reproduction ledger: the papers' numbers, ours beside them, what is not done."""
-    from openmoment.bench.ledger import to_ledger
-    from openmoment.storage.atomic import write_text
-
-    text = to_ledger(_records(results or []))
-    if out is None:
-        typer.echo(text, nl=False)
-        return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_text(text, out)
-    say(f"Wrote {out}.")
+    typer.echo("\n".join(filter(None, [suite.title, suite.description.strip()])) + "\n")
+    for part in {part.name: part for _, part, _ in planned}.values():
+        made = "made by this command" if part.is_made else "to be brought"
+        typer.echo(f"{part.name}: {part.dataset}, {made}")
+        if part.obtain:
+            typer.echo(part.obtain.strip() + "\n")
+    for option, told in missing_places(planned, brought).items():
+        typer.echo(f"missing: {option} ({told})")
+    typer.echo("")
+    for job, _, _ in planned:
+        status = "to do"
+        if out and is_finished(job.folder(out)):
+            status = "finished"
+        elif out and (message := read_failure(job.folder(out))):
+            status = f"failed: {message}"
+        typer.echo(f"{job.name}: {status}")
 
 
-@verb
-def cards_verb(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the pages go.")],
-    results: MaybeResults = None,
-) -> None:
-    """Write a page for each method: what it is, its choices, presets, cost and failure modes."""
-    from openmoment.bench.cards import card_pages
-    from openmoment.storage.atomic import write_text
+def told_outcome(outcome: "Outcome", out: Path) -> str:
+    """One run that has ended: its decisive number, or why it failed."""
+    from openmoment.bench.record import read_record
+    from openmoment.bench.summary import DECISIVE
+    from openmoment.types import clock
 
-    pages = card_pages(_records(results or []))
-    out.mkdir(parents=True, exist_ok=True)
-    for name, text in pages.items():
-        write_text(text, out / name)
-    say(f"Wrote {len(pages)} pages to {out}.")
-
-
-def _records(results: Sequence[Path]) -> "list[Record]":
-    from openmoment.bench.record import read_records
-
-    return [record for folder in results for record in read_records(folder)]
+    if outcome.status == "failed":
+        return f"{outcome.job.name}: failed: {outcome.message}"
+    record = read_record(outcome.job.folder(out))
+    metric = DECISIVE[record.task]
+    value = 100 * record.metrics[metric]
+    return f"{outcome.job.name}: {metric} {value:.1f} ({clock(outcome.seconds)})"

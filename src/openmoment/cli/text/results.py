@@ -1,19 +1,15 @@
-"""What openmoment evaluate says about one run: text for people, JSON for programs."""
+"""What openmoment evaluate says of a run, and compare of a result."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import typer
 
-from openmoment.errors import ConfigError
-from openmoment.evaluation.detection import average_recall
-from openmoment.evaluation.diagnosis import Diagnosis
-from openmoment.evaluation.diagnosis import diagnose as diagnosis_of
-from openmoment.evaluation.protocol import Run, score_split, whole_video_with_true_labels
+from openmoment.cli.text.console import print_json, say
+from openmoment.evaluation.protocol import Protocol, Run
 from openmoment.evaluation.published import published_beside
 from openmoment.evaluation.result import AVERAGE, Result
-from openmoment.evaluation.review import Review, review_cost
 from openmoment.evaluation.tables import (
     TableFormat,
     classes_table,
@@ -26,96 +22,64 @@ from openmoment.evaluation.tables import (
     trained_note,
 )
 from openmoment.evaluation.text_check import LOWEST, text_verdict, worst_share
+from openmoment.experiments.kept import keep, strange_names
+from openmoment.experiments.summary import Summary
+from openmoment.report.diagnosis import write_diagnosis
 
-_NUM_PROPOSALS = (1, 5, 10, 50, 100)
-"""Of a video, on average: those of the ActivityNet proposal task, and some below."""
+
+@dataclass(frozen=True)
+class Told:
+    """How a result is told, and where it is kept."""
+
+    form: TableFormat
+    as_json: bool
+    with_classes: bool
+    out: Path | None
 
 
-class Report:
-    """Everything that is printed about one run.
+def tell(summary: Summary, told: Told, diagnose: Path | None) -> None:
+    """Keep a run, print it, and write the page of its diagnosis."""
+    run = summary.run
+    if told.out:
+        keep(run.result, run.predictions, run.truth, told.out)
+    if told.as_json:
+        print_json(summary.to_dict())
+    else:
+        show(summary, told.form, with_classes=told.with_classes)
+    if diagnose and summary.diagnosis:
+        card = run.result.card
+        title = f"Diagnosis of {card.method} on {card.dataset} {card.subset}"
+        write_diagnosis(summary.diagnosis, diagnose, title=title)
+        say(f"Wrote {diagnose}: open it in a browser.")
+    if told.out:
+        say_kept(told.out)
 
-    ``review`` is a recall, ``groups`` are class names to diagnose apart; both need a single split.
-    ``regions`` adds GRIZAL's metrics, ``recall`` those of proposals. Raises ConfigError where
-    there is nothing to say.
-    """
 
-    def __init__(
-        self,
-        run: Run,
-        checks: Mapping[str, Result],
-        *,
-        review: float | None = None,
-        diagnose: bool = False,
-        regions: bool = False,
-        recall: bool = False,
-        groups: Mapping[str, Collection[str]] | None = None,
-    ) -> None:
-        self.run, self.checks, self.regions = run, checks, regions
-        self.recall = _recall(run) if recall else {}
-        if regions and not run.result.label_given:
-            raise ConfigError(
-                "--label-given needs a score for every class and snippet: --method or --checkpoint "
-                "of one that has them."
-            )
-        self.oracle = _oracle(run) if run.result.card.dataset == "activitynet" else None
-        self.review: Review | None = None
-        self.diagnosis: Diagnosis | None = None
-        if review is None and not diagnose:
-            return
-        if len(run.truth) > 1:
-            raise ConfigError("--review and --diagnose look at one split: add --splits 0.")
-        (name,) = run.truth
-        predictions, truth = run.predictions[name], run.truth[name]
-        if review is not None:
-            self.review = review_cost(predictions, truth, recall=review)
-        if diagnose:
-            tious = run.result.card.tious
-            self.diagnosis = diagnosis_of(predictions, truth, tious=tious, groups=groups)
-
-    def to_dict(self) -> dict[str, Any]:
-        card = self.run.result.card
-        document = self.run.result.to_dict()
-        if self.checks:
-            document["text_check"] = {name: check.mean for name, check in self.checks.items()}
-        if self.recall:
-            document["proposal_recall"] = self.recall
-        if self.oracle:
-            document["whole_video_true_labels"] = self.oracle.mean
-        if self.review:
-            document["review"] = self.review.to_dict()
-        if self.diagnosis:
-            document["diagnosis"] = self.diagnosis.to_dict()
-        document["published_percent"] = [
-            {**vars(row), "percent": dict(row.percent), "note": row.note}
-            for row in published_beside(card.dataset, card.setting)
-        ]
-        return document
-
-    def show(self, form: TableFormat, *, with_classes: bool) -> None:
-        result = self.run.result
-        typer.echo(describe(result) + "\n")
-        typer.echo(render(*splits_table(result), form))
-        if with_classes:
-            typer.echo("\n" + render(*classes_table(result), form))
-        rows = [("this result", result)]
-        rows += list(self.checks.items())
-        if self.oracle:
-            rows.append(("whole video, true labels (oracle)", self.oracle))
-        published = published_beside(result.card.dataset, result.card.setting)
-        if len(rows) > 1 or published:
-            typer.echo("\n" + render(*comparison_table(rows, published), form))
-        if self.regions:
-            told = "With the label given: the region above one half, and all that is annotated."
-            typer.echo(f"\n{told}\n\n" + render(*regions_table(rows, result.card), form))
-        if self.recall:
-            told = "Recall of the best proposals of a video, labels aside, over tIoU 0.5 to 0.95."
-            cells = [percent(value) for value in self.recall.values()]
-            typer.echo(f"\n{told}\n\n" + render(list(self.recall), [cells], form))
-        if self.checks:
-            typer.echo("\n" + _drops(result, self.checks))
-        for part in (self.review, self.diagnosis):
-            if part:
-                typer.echo("\n" + part.to_text())
+def show(summary: Summary, form: TableFormat, *, with_classes: bool) -> None:
+    """Tables of percent: the splits, who else was scored, and all that was asked besides."""
+    result = summary.run.result
+    typer.echo(describe(result) + "\n")
+    typer.echo(render(*splits_table(result), form))
+    if with_classes:
+        typer.echo("\n" + render(*classes_table(result), form))
+    rows = [("this result", result), *summary.checks.items()]
+    if summary.oracle:
+        rows.append(("whole video, true labels (oracle)", summary.oracle))
+    published = published_beside(result.card.dataset, result.card.setting)
+    if len(rows) > 1 or published:
+        typer.echo("\n" + render(*comparison_table(rows, published), form))
+    if summary.has_regions:
+        told = "With the label given: the region above one half, and all that is annotated."
+        typer.echo(f"\n{told}\n\n" + render(*regions_table(rows, result.card), form))
+    if summary.recall:
+        told = "Recall of the best proposals of a video, labels aside, over tIoU 0.5 to 0.95."
+        cells = [percent(value) for value in summary.recall.values()]
+        typer.echo(f"\n{told}\n\n" + render(list(summary.recall), [cells], form))
+    if summary.checks:
+        typer.echo("\n" + _drops(result, summary.checks))
+    for part in (summary.review, summary.diagnosis):
+        if part:
+            typer.echo("\n" + part.to_text())
 
 
 def describe(result: Result) -> str:
@@ -171,18 +135,36 @@ def _left(own: float, other: float) -> str:
     return f" ({100 * worst_share(own, [other]):.0f} % is left)" if own >= LOWEST else ""
 
 
-def _recall(run: Run) -> dict[str, float]:
-    """AR@AN and the area under it up to the last of these, the mean over the splits."""
-    curves = [average_recall(run.predictions[name], truth) for name, truth in run.truth.items()]
-    found = {f"AR@{n}": [curve.at(float(n)) for curve in curves] for n in _NUM_PROPOSALS}
-    found["AUC"] = [curve.auc for curve in curves]
-    return {name: sum(values) / len(values) for name, values in found.items()}
+def say_unchecked(unchecked: Sequence[tuple[str, str]]) -> None:
+    """Which queries of reviews are left out, each with its video."""
+    if not unchecked:
+        return
+    (query, video), videos = unchecked[0], {video for _, video in unchecked}
+    say(
+        f"Left out, as nobody checked: {query!r} in {video}"
+        + (f" and {len(unchecked) - 1} more, in {len(videos)} videos" if unchecked[1:] else "")
+        + "."
+    )
 
 
-def _oracle(run: Run) -> Result:
-    card = replace(run.result.card, method="whole_video", settings={}, backbone="")
-    scores = [
-        score_split(name, whole_video_with_true_labels(truth), truth, card.tious)
-        for name, truth in run.truth.items()
-    ]
-    return Result(card, tuple(scores))
+def say_of_file(run: Run, protocol: Protocol) -> None:
+    """Predictions that do not count, and names that only one side has."""
+    if run.num_aside:
+        queries = ", or of queries," if protocol.dataset.known else ""
+        say(
+            f"{run.num_aside} predictions are in videos{queries} that are not evaluated; they do "
+            "not count."
+        )
+    predicted, true = strange_names(run)
+    for names, told in (
+        (predicted, "is predicted and no class of the ground truth"),
+        (true, "is a class and was never predicted"),
+    ):
+        if names:
+            others = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+            say(f"{min(names)!r}{others} {told}.")
+
+
+def say_kept(folder: Path) -> None:
+    """Where a result is."""
+    say(f"Result, predictions and ground truth are in {folder}.")

@@ -186,73 +186,45 @@ class VideoModel:
         return model.to(self.device, kinds[self.precision])
 
 
-class R2Plus1D18(VideoModel):
-    """R(2+1)D-18 on Kinetics-400: 512 wide, clips of 16 frames at 15 a second."""
+# models of Kinetics-400 --------------------------------------------------------------------
 
-    name = "r2plus1d-18"
-    dim_in = 512
-    architecture = Architecture(
-        "r2plus1d_18",
-        "r2plus1d_18-91a641e6.pth",
-        head="fc",
-        num_frames=16,
-        rate=15.0,
-        resize=(128, 171),
-        crop=112,
-        mean=(0.43216, 0.394666, 0.37645),
-        deviation=(0.22803, 0.22145, 0.216989),
-    )
+_Colours = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+_DULL: _Colours = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
+_EVEN: _Colours = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
+_IMAGENET: _Colours = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class S3D(VideoModel):
-    """S3D on Kinetics-400: 1024 wide, clips of 128 frames at 15 a second."""
-
-    name = "s3d"
-    dim_in = 1024
-    architecture = Architecture(
-        "s3d",
-        "s3d-d76dad2f.pth",
-        head="classifier",
-        num_frames=128,
-        rate=15.0,
-        resize=(256, 256),
-        crop=224,
-        mean=(0.43216, 0.394666, 0.37645),
-        deviation=(0.22803, 0.22145, 0.216989),
-    )
-
-
-class MViTV2S(VideoModel):
-    """MViTv2-S on Kinetics-400: 768 wide, clips of 16 frames at 7.5 a second."""
-
-    name = "mvit-v2-s"
-    dim_in = 768
-    architecture = Architecture(
-        "mvit_v2_s",
-        "mvit_v2_s-ae3be167.pth",
-        head="head",
-        num_frames=16,
-        rate=7.5,
-        resize=(256,),
-        crop=224,
-        mean=(0.45, 0.45, 0.45),
-        deviation=(0.225, 0.225, 0.225),
-    )
+def _of_kinetics(
+    name: str,
+    title: str,
+    dim_in: int,
+    weights: str,
+    head: str,
+    num_frames: int,
+    rate: int | float,
+    resize: tuple[int] | tuple[int, int],
+    crop: int,
+    colours: _Colours,
+) -> type[VideoModel]:
+    """The class of that name, from a row of facts; ``colours`` are their mean and deviation."""
+    function, seen = weights.partition("-")[0], f"{num_frames} frames at {rate:g} a second"
+    facts: dict[str, object] = {
+        "__doc__": f"{title} on Kinetics-400: {dim_in} wide, clips of {seen}.",
+        "name": function.replace("_", "-"),
+        "dim_in": dim_in,
+        "architecture": Architecture(
+            function, f"{weights}.pth", head, num_frames, float(rate), resize, crop, *colours
+        ),
+    }
+    return type(name, (VideoModel,), facts)
 
 
-class Swin3DT(VideoModel):
-    """Video Swin-T on Kinetics-400: 768 wide, clips of 32 frames at 15 a second."""
-
-    name = "swin3d-t"
-    dim_in = 768
-    architecture = Architecture(
-        "swin3d_t",
-        "swin3d_t-7615ae03.pth",
-        head="head",
-        num_frames=32,
-        rate=15.0,
-        resize=(256,),
-        crop=224,
-        mean=(0.485, 0.456, 0.406),
-        deviation=(0.229, 0.224, 0.225),
-    )
+_TABLE = (
+    # name, title, width, weights, head, frames, frames a second, resize, crop, colours
+    ("R2Plus1D18", "R(2+1)D-18", 512, "r2plus1d_18-91a641e6", "fc", 16, 15, (128, 171), 112, _DULL),
+    ("S3D", "S3D", 1024, "s3d-d76dad2f", "classifier", 128, 15, (256, 256), 224, _DULL),
+    ("MViTV2S", "MViTv2-S", 768, "mvit_v2_s-ae3be167", "head", 16, 7.5, (256,), 224, _EVEN),
+    ("Swin3DT", "Video Swin-T", 768, "swin3d_t-7615ae03", "head", 32, 15, (256,), 224, _IMAGENET),
+)
+R2Plus1D18, S3D, MViTV2S, Swin3DT = (_of_kinetics(*row) for row in _TABLE)
