@@ -290,6 +290,10 @@ def label_by_curves(
     return np.where(score > SURE, best, -1), score
 
 
+NOTHING = 1.0
+"""A threshold that no score passes, but one of exactly 1."""
+
+
 class Decision(NamedTuple):
     """What is said of all that a method ranks. By default everything."""
 
@@ -317,3 +321,12 @@ def decide(ranked: Detections, how: Decision) -> Detections:
         if how.min_presence <= occurs < how.sure
     ]
     return replace(ranked[is_said], unsure=frozenset(unsure))
+
+
+def thresholds_of(ranked: Detections, how: Decision) -> dict[str, float]:
+    """For each query the score from which on `decide` says its moments: above all where none is."""
+    said = decide(ranked, how)
+    lowest = dict.fromkeys(ranked.names, NOTHING)
+    for moment in said:
+        lowest[moment.name] = min(lowest[moment.name], moment.score)
+    return lowest

@@ -69,10 +69,11 @@ class Head(NamedTuple):
     asked: dict[str, float]
     """The presence of each query."""
     origin: Origin | None
+    unsure: frozenset[str] = frozenset()
 
     def with_rows(self, rows: Sequence[Row]) -> Held:
         """The detections of the rows, of these queries and of this origin."""
-        return replace(from_rows(rows, self.asked), origin=self.origin)
+        return replace(from_rows(rows, self.asked), origin=self.origin, unsure=self.unsure)
 
 
 NO_HEAD = Head(None, {}, None)
@@ -88,14 +89,19 @@ def to_head(video: str, found: Detections) -> dict[str, Any]:
 def read_head(entry: Any, where: str) -> Head:
     """The head of a video's entry. Raises FormatError starting with ``where``."""
     asked: dict[str, float] = {}
+    unsure: set[str] = set()
     for i, query in enumerate(get(entry, "queries", list, where)):
         presence = get_number(query, "presence", f"{where}: queries[{i}]")
         check_score(presence, f"{where}: queries[{i}]: presence")
-        asked[get(query, "query", str, f"{where}: queries[{i}]")] = presence
+        name = get(query, "query", str, f"{where}: queries[{i}]")
+        asked[name] = presence
+        if query.get("answer") == "unsure":
+            unsure.add(name)
     if "video" not in entry:
-        return Head(None, asked, None)
+        return Head(None, asked, None, frozenset(unsure))
     video = get(get(entry, "video", dict, where), "path", str, f"{where}: video")
-    return Head(video, asked, _read_origin(entry, where) if "method" in entry else None)
+    origin = _read_origin(entry, where) if "method" in entry else None
+    return Head(video, asked, origin, frozenset(unsure))
 
 
 def _to_entry(video: str, found: Detections) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from openmoment.types import Detections, clock
 
-_COLUMNS = ("start", "end", "query", "score")
+_COLUMNS = ("start", "end", "query", "how sure")
+_UNSURE = " (unsure)"
 
 
 def show(path: Path, found: Detections, *, with_name: bool) -> None:
@@ -25,18 +26,25 @@ def show(path: Path, found: Detections, *, with_name: bool) -> None:
         for row in ranked_rows(found) if is_ranked else timed_rows(found):
             table.add_row(*(Text(cell) for cell in row))
         console.print(table)
-    if found.not_found:
-        presence = dict(zip(found.names, found.presence, strict=True))
-        missing = ", ".join(f"{name} ({presence[name]:.2f})" for name in found.not_found)
-        console.print(Text(f"not found: {missing}"))
+    presence = dict(zip(found.names, found.presence, strict=True))
+    for answer in ("unsure", "not found"):
+        names = [name for name in found.names if found.answer_of(name) == answer]
+        told = ", ".join(f"{name} ({presence[name]:.2f})" for name in names)
+        if names:
+            console.print(Text(f"{answer}, how sure it occurs: {told}"))
 
 
 def timed_rows(found: Detections) -> list[tuple[str, ...]]:
     """Start, end, query and score of each moment, in order of time."""
     return [
-        (clock(start_s), clock(end_s), name, f"{score:.2f}")
+        (clock(start_s), clock(end_s), marked(name, found), f"{score:.2f}")
         for start_s, end_s, name, score in found.by_time()
     ]
+
+
+def marked(name: str, found: Detections) -> str:
+    """A query's name, and whether its moments are but guesses."""
+    return name + _UNSURE * (name in found.unsure)
 
 
 def ranked_rows(found: Detections) -> list[tuple[str, ...]]:

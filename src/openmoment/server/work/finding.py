@@ -1,6 +1,6 @@
 """The job "find": all that a method proposes for some queries in a video."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -17,6 +17,7 @@ from openmoment.features.cache import Cache
 from openmoment.pipeline import load_pipeline
 from openmoment.pipeline.answering import Pipeline
 from openmoment.pipeline.queries import tidy_names
+from openmoment.postprocess import thresholds_of
 from openmoment.server.work.curves import write_curves
 from openmoment.server.work.worker import Tell
 from openmoment.types import Detections
@@ -56,22 +57,22 @@ class Finder:
         keep_predictions(worth_a_look(ranked), Path(task["predictions"]))
         return {
             "names": list(ranked.names),
-            **_decisions(pipeline, ranked.names, task.get("calibration")),
+            **_decisions(pipeline, ranked, task.get("calibration")),
         }
 
 
-def _decisions(pipeline: Pipeline, names: Sequence[str], calibration: str | None) -> dict[str, Any]:
+def _decisions(pipeline: Pipeline, ranked: Detections, calibration: str | None) -> dict[str, Any]:
     """From which score on each query is shown at first: the method's own, or the calibration's.
 
     A calibration of another backbone or method than was asked for this time says nothing.
     """
-    thresholds = dict.fromkeys(names, pipeline.traits.decision.min_score)
+    thresholds = thresholds_of(ranked, pipeline.traits.decision)
     settings = dict(pipeline.settings)
     if calibration is not None:
         fitted = read_calibration(Path(calibration))
         with suppress(ConfigError):
             pipeline.calibrated(fitted)
-            thresholds = {n: fitted.score.score_at(fitted.threshold, n) for n in names}
+            thresholds = {n: fitted.score.score_at(fitted.threshold, n) for n in ranked.names}
             settings["calibration"] = fitted.fingerprint
     return {"thresholds": thresholds, "settings": settings}
 
