@@ -208,9 +208,14 @@ def wait_saved(page: Any) -> None:
     until(page, "document.getElementById('saved').dataset.state === 'saved'")
 
 
+def wait_drawn(page: Any) -> None:
+    """Wait for the next frame: the list is made there, however many edits came before."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+
+
 def rows(page: Any) -> list[dict[str, str]]:
     """The list of moments: query, times and state."""
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+    wait_drawn(page)
     return page.evaluate(
         """() => [...document.querySelectorAll('tr[data-id]')].map((row) => ({
             query: row.querySelector('bdi').textContent,

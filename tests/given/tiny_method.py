@@ -1,6 +1,6 @@
 """The smallest method that can be trained, and a run of it, also as a program.
 
-python tests/tiny_method.py OUT [KEY=VALUE]...
+python tests/given/tiny_method.py OUT [KEY=VALUE]...
 """
 
 import sys

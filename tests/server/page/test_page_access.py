@@ -14,6 +14,7 @@ from page_world import (
     said,
     site,
     until,
+    wait_drawn,
     wait_saved,
 )
 
@@ -167,5 +168,6 @@ def test_hours_with_thousands_of_moments_stay_smooth(site: Site, open_page: Any)
     assert 1000 * len(frames_ms) / sum(frames_ms) >= LEAST_FPS
     assert frames_ms[int(0.9 * len(frames_ms))] <= 1.1 * 1000 / LEAST_FPS
     page.keyboard.press("ArrowDown")
+    wait_drawn(page)
     assert page.locator("tr[aria-current]").count() == 1
     assert page.locator("tr[data-id]").count() <= 50

@@ -1,7 +1,7 @@
 """The made-up world of moment retrieval: sentences of two phases, and moments that look like them.
 
 "a person opens the fridge, then pours milk" is a moment that looks first like its first phrase,
-then like its second: what a phrase looks like is what `synthetic` makes of what it means. Other
+then like its second: what a phrase looks like is what `world` makes of what it means. Other
 moments of the same video tell apart who reads the sentence from who reads its words: the same two
 phrases in reverse order, one of them alone, another pair; no sentence describes those.
 

@@ -2,7 +2,7 @@
 
 As in COIN, a video shows one task, its steps mostly in their order, some left out and some done
 again, with short stretches of background between them. What a step looks like is what
-`synthetic` makes of its name; that the place suggests the task makes its other steps likely too.
+`world` makes of its name; that the place suggests the task makes its other steps likely too.
 """
 
 from collections.abc import Mapping

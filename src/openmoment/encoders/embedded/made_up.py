@@ -1,6 +1,6 @@
 """The backbone of the made-up world: words as the default backbone reads them, and no video.
 
-Features come from ``openmoment datasets synthesize`` (datasets/synthetic.py) and lie in the space
+Features come from ``openmoment datasets synthesize`` (`datasets.made_up`) and lie in the space
 of the words already, so that nothing is projected.
 """
 
