@@ -17,7 +17,7 @@ from openmoment.storage.rows import blocks
 
 D = TypeVar("D", bound="Detections")
 
-Answer = Literal["found", "unsure", "not found"]
+Answer = Literal["found", "unsure", "not found", "not understood"]
 """What is said of a query; of one that is unsure the best guess is shown."""
 Task = Literal["tal", "mr", "as"]
 """Temporal action localization, moment retrieval, action segmentation."""
@@ -241,6 +241,10 @@ class Detections:
     origin: Origin | None = field(default=None, repr=False)
     unsure: frozenset[str] = frozenset()
     """Queries that may occur or not: their moments are guesses."""
+    not_understood: Mapping[str, str] = field(default_factory=dict)
+    """Queries whose words say nothing to the backbone, or the opposite: why, and what to do."""
+    notes: tuple[str, ...] = ()
+    """What bears on how far to trust all this: a sentence each."""
 
     def __post_init__(self) -> None:
         n = len(self.segments)
@@ -290,7 +294,9 @@ class Detections:
         return tuple(name for i, name in enumerate(self.names) if i not in found)
 
     def answer_of(self, query: str) -> Answer:
-        """Whether a query is found, not found, or but guessed at."""
+        """Whether a query is found, not found, but guessed at, or was not looked for at all."""
+        if query in self.not_understood:
+            return "not understood"
         if query in self.not_found:
             return "not found"
         return "unsure" if query in self.unsure else "found"
@@ -317,6 +323,7 @@ class Detections:
             presence=self.presence[labels],
             origin=origin,
             unsure=self.unsure.intersection(names),
+            not_understood={n: why for n, why in self.not_understood.items() if n in names},
         )
 
     def by_time(self: D) -> D:
@@ -331,8 +338,10 @@ class Detections:
             span = f"{clock(start_s)} - {clock(end_s)}"
             guess = "  unsure" if name in self.unsure else ""
             lines.append(f"  {span}  {name:<{width}}  {score:.2f}{guess}")
-        if self.not_found:
-            lines.append("  not found: " + ", ".join(self.not_found))
+        if absent := [n for n in self.not_found if n not in self.not_understood]:
+            lines.append("  not found: " + ", ".join(absent))
+        lines += [f"  not understood: {name}: {why}" for name, why in self.not_understood.items()]
+        lines += [f"  {note}" for note in self.notes]
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -355,6 +364,7 @@ class Detections:
                 "presence": round(float(presence), 4),
                 "found": self.answer_of(name) == "found",
                 "answer": self.answer_of(name),
+                **({"why": self.not_understood[name]} if name in self.not_understood else {}),
             }
             for name, presence in zip(self.names, self.presence, strict=True)
         ]
@@ -367,7 +377,7 @@ class Detections:
             }
             for d in self.by_time()
         ]
-        return head | {"queries": queries, "moments": moments}
+        return head | {"notes": list(self.notes), "queries": queries, "moments": moments}
 
 
 @dataclass(frozen=True)

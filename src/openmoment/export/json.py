@@ -70,10 +70,18 @@ class Head(NamedTuple):
     """The presence of each query."""
     origin: Origin | None
     unsure: frozenset[str] = frozenset()
+    not_understood: Mapping[str, str] = {}
+    notes: tuple[str, ...] = ()
 
     def with_rows(self, rows: Sequence[Row]) -> Held:
         """The detections of the rows, of these queries and of this origin."""
-        return replace(from_rows(rows, self.asked), origin=self.origin, unsure=self.unsure)
+        return replace(
+            from_rows(rows, self.asked),
+            origin=self.origin,
+            unsure=self.unsure,
+            not_understood=self.not_understood,
+            notes=self.notes,
+        )
 
 
 NO_HEAD = Head(None, {}, None)
@@ -90,18 +98,24 @@ def read_head(entry: Any, where: str) -> Head:
     """The head of a video's entry. Raises FormatError starting with ``where``."""
     asked: dict[str, float] = {}
     unsure: set[str] = set()
+    not_understood: dict[str, str] = {}
     for i, query in enumerate(get(entry, "queries", list, where)):
-        presence = get_number(query, "presence", f"{where}: queries[{i}]")
-        check_score(presence, f"{where}: queries[{i}]: presence")
-        name = get(query, "query", str, f"{where}: queries[{i}]")
+        at = f"{where}: queries[{i}]"
+        presence = get_number(query, "presence", at)
+        check_score(presence, f"{at}: presence")
+        name = get(query, "query", str, at)
         asked[name] = presence
         if query.get("answer") == "unsure":
             unsure.add(name)
+        if query.get("answer") == "not understood":
+            not_understood[name] = get(query, "why", str, at)
+    notes = get(entry, "notes", list, where) if "notes" in entry else []
+    head = Head(None, asked, None, frozenset(unsure), not_understood, tuple(map(str, notes)))
     if "video" not in entry:
-        return Head(None, asked, None, frozenset(unsure))
+        return head
     video = get(get(entry, "video", dict, where), "path", str, f"{where}: video")
     origin = _read_origin(entry, where) if "method" in entry else None
-    return Head(video, asked, origin, frozenset(unsure))
+    return head._replace(video=video, origin=origin)
 
 
 def _to_entry(video: str, found: Detections) -> dict[str, Any]:
