@@ -275,7 +275,7 @@ def bridge(runs: Int[Array, "n 2"], max_gap: int) -> Int[Array, "m 2"]:
     return np.stack([runs[first, 0], runs[last, 1]], axis=1)
 
 
-SURE = 0.5
+EVEN = 0.5
 """The probability that a class has to exceed for a snippet not to be background."""
 
 
@@ -287,11 +287,16 @@ def label_by_curves(
     Of equal ones the first. Source: UnLoc, 4.1.1.
     """
     best, score = curves.argmax(axis=0), curves.max(axis=0)
-    return np.where(score > SURE, best, -1), score
+    return np.where(score > EVEN, best, -1), score
 
 
 NOTHING = 1.0
 """A threshold that no score passes, but one of exactly 1."""
+
+
+MIN_PRESENCE, SURE, MIN_FIT = 0.4, 0.5, 0.3
+"""Of presence and scores that mean the same everywhere: a query of less presence does not occur, or
+is unsure; a moment whose score is a smaller share of the presence goes."""
 
 
 class Decision(NamedTuple):

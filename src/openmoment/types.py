@@ -208,6 +208,8 @@ class Origin:
     grid: SnippetGrid | None = None
     curves: Float[Array, "k t"] | None = None
     """Per query, a score in [0, 1] for each snippet."""
+    occurs_at: float | None = None
+    """From which height of its curve a query seems to occur; None for curves that do not tell."""
 
     @property
     def task(self) -> str:
@@ -241,7 +243,7 @@ class Detections:
     origin: Origin | None = field(default=None, repr=False)
     unsure: frozenset[str] = frozenset()
     """Queries that may occur or not: their moments are guesses."""
-    not_understood: Mapping[str, str] = field(default_factory=dict)
+    not_understood: Mapping[str, str] = field(default_factory=dict[str, str])
     """Queries whose words say nothing to the backbone, or the opposite: why, and what to do."""
     notes: tuple[str, ...] = ()
     """What bears on how far to trust all this: a sentence each."""

@@ -148,6 +148,7 @@ def _load(job: Job, checkpoint: Path | None) -> Pipeline:
         settings={**METHODS[job.method].RANKING, **settings},
         device=job.device,
         priors=read_priors(Path(job.priors)) if job.priors else None,
+        is_judged=False,
     )
 
 

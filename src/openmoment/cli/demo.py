@@ -40,5 +40,5 @@ def demo_verb(
     else:
         say(f"Asked of {video}: " + ", ".join(f'"{query}"' for query in QUERIES))
         show(video, found, with_name=False)
-        say(f"Backbone: {describe_backbone(pipeline.encoder.name)}")
+        say(f"Backbone: {describe_backbone(pipeline.encoder.name)}.")
     say(f"Report: {report}")

@@ -186,7 +186,9 @@ def find(
     if as_json:
         print_json(answers.to_dict())
     elif answers.found:
-        say(f"Backbone: {describe_backbone(pipeline.encoder.name)}")
+        say(f"Backbone: {describe_backbone(pipeline.encoder.name)}.")
+        for note in pipeline.notes:
+            say(note)
     if answers.failed:
         raise typer.Exit(INPUT_FAULT)
 

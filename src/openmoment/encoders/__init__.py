@@ -99,5 +99,5 @@ def _refuse(problem: str | None) -> None:
 
 
 def describe_backbone(name: str) -> str:
-    """One honest line about what answers from that backbone rest on."""
-    return f"{name}, {ENCODERS[name].note}" if name in ENCODERS else f"{name}."
+    """What answers from that backbone rest on, to stand in a sentence."""
+    return f"{name}, {ENCODERS[name].note}" if name in ENCODERS else name

@@ -180,6 +180,14 @@ class VideoEncoder(Protocol):
 
 
 @runtime_checkable
+class IsWeak(Protocol):
+    """An encoder whose answers need a word of caution wherever they are read."""
+
+    caution: str
+    """A sentence, with the command that helps."""
+
+
+@runtime_checkable
 class Encoder(VideoEncoder, Protocol):
     """One vision and language backbone: it reads words, too, into the space of its features."""
 

@@ -176,6 +176,7 @@ class Ablation:
                 settings=settings,
                 device=self.device,
                 priors=priors,
+                is_judged=False,
             )
 
         trained = Checkpoints(folder, self.protocol, load)

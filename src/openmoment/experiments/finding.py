@@ -1,7 +1,7 @@
 """A method asked of videos at hand, one after the other: what it finds, and what it cannot read."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ def prepare(
         questions,
         examples,
         captions=captions,
-        ranking=pipeline.ranking() if is_ranked else None,
+        ranking=replace(pipeline.ranking(), is_judged=False) if is_ranked else None,
         is_explained=is_explained,
     )
     return asking, bare

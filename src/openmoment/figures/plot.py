@@ -109,7 +109,7 @@ def _draw_names(axes: "matplotlib.axes.Axes", found: Detections) -> None:
     missing = set(found.not_found)
     axes.set_yticks(
         [label + 0.5 for label in range(count)],
-        [lines_of(n, 30, at_most=2) + "\n(not found)" * (n in missing) for n in found.names],
+        [lines_of(name, 30, at_most=2) + _said(name, found) for name in found.names],
         fontsize=9,
         fontfamily=known_fonts(),
         parse_math=False,
@@ -118,6 +118,11 @@ def _draw_names(axes: "matplotlib.axes.Axes", found: Detections) -> None:
         tick.set_color(_GREY if name in missing else "#222222")
     axes.tick_params(axis="y", length=0, pad=8)
     axes.hlines(range(1, count), *axes.get_xlim(), color="#dddddd", linewidth=0.8)
+
+
+def _said(name: str, found: Detections) -> str:
+    answer = found.answer_of(name)
+    return "" if answer == "found" else f"\n({answer})"
 
 
 def _draw_strip(axes: "matplotlib.axes.Axes", found: Detections) -> None:
@@ -152,6 +157,9 @@ def _draw_lane(axes: "matplotlib.axes.Axes", found: Detections, label: int) -> N
         heights = floor - _CURVE[1] * scores
         axes.fill_between(times_s, floor, heights, color=colour, alpha=0.14, linewidth=0)
         axes.plot(times_s, heights, color=colour, linewidth=1.0, solid_joinstyle="round")
+        if found.origin and found.origin.occurs_at:
+            high = floor - _CURVE[1] * found.origin.occurs_at
+            axes.hlines(high, *axes.get_xlim(), color=_GREY, linewidth=0.6, linestyle=(0, (2, 4)))
     if len(own):
         spans = [(start_s, end_s - start_s) for start_s, end_s in own.segments]
         axes.broken_barh(
@@ -160,6 +168,7 @@ def _draw_lane(axes: "matplotlib.axes.Axes", found: Detections, label: int) -> N
             facecolors=[(colour, 0.3 + 0.7 * float(score)) for score in own.scores],
             edgecolor=colour,
             linewidth=0.6,
+            linestyle="--" if found.names[label] in found.unsure else "-",
         )
 
 

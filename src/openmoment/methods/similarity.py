@@ -24,7 +24,16 @@ from openmoment.encoders.base import Space
 from openmoment.methods.base import Answer
 from openmoment.methods.standing import Standing, smooth, standing_of
 from openmoment.methods.traits import Traits
-from openmoment.postprocess import Decision, decide, nms, outermost, runs
+from openmoment.postprocess import (
+    MIN_FIT,
+    MIN_PRESENCE,
+    SURE,
+    Decision,
+    decide,
+    nms,
+    outermost,
+    runs,
+)
 from openmoment.storage.rows import over_blocks
 from openmoment.types import Detections, Queries, SnippetGrid, Snippets
 
@@ -39,9 +48,11 @@ class SimilarityConfig:
     min_snippets: int = 2  # shorter runs are dropped, in all but the shortest videos
     nms_tiou: float = 0.1
     nested: bool = False  # whether a moment inside a better one of its query stays
-    min_presence: float = 0.4  # a query below has no moment; 0, with min_fit 0, ranks all
-    sure: float = 0.5  # a query of less presence has its best moment alone, as a guess
-    min_fit: float = 0.3  # moments with a lower score, as a share of the presence, go; not the best
+    min_presence: float = MIN_PRESENCE  # a query below has no moment; 0, with min_fit 0, ranks all
+    sure: float = SURE  # a query of less presence has its best moment alone, as a guess
+    min_fit: float = (
+        MIN_FIT  # moments with a lower score, as a share of the presence, go; not the best
+    )
     min_score: float = 0.0  # weaker moments go, whatever else
     exclusive: bool = False  # at any time only the query that stands highest stands at all
 
@@ -73,7 +84,9 @@ class Similarity:
     @classmethod
     def traits_of(cls, config: SimilarityConfig) -> Traits:
         return Traits(
-            decision=Decision(config.min_presence, config.sure, config.min_fit, config.min_score)
+            decision=Decision(config.min_presence, config.sure, config.min_fit, config.min_score),
+            tells_presence=True,
+            shows_standing=True,
         )
 
     # model -----------------------------------------------------------------------------

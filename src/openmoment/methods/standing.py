@@ -11,6 +11,7 @@ Axes: k queries, m bank texts, t snippets, n runs.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from numpy import ndarray as Array
 from openmoment.encoders.base import Space
 from openmoment.errors import QueryError
 from openmoment.storage.rows import over_blocks
-from openmoment.types import Queries, SnippetGrid, Snippets
+from openmoment.types import Detections, Queries, SnippetGrid, Snippets
 
 SMOOTH_S = 0.5
 """The standard deviation of the smoothing of the evidence."""
@@ -94,6 +95,16 @@ def standing_of(space: Space, snippets: Snippets, queries: Queries) -> Standing:
     others = [strength(less_everyday((p - mean) / deviation_of, grid), grid) for p in parts]
     middle = max(MIDDLE, float(np.quantile(np.concatenate(others), BANK_SHARE)))
     return Standing(curves, strength(curves, grid), middle)
+
+
+def judged(found: Detections, standing: Standing) -> Detections:
+    """The moments of a method that tells presence in its own way, each as sure as its query.
+
+    The method's scores, times the presence; best first.
+    """
+    presence = standing.presence
+    scores = np.clip(found.scores, 0, 1) * presence[found.labels]
+    return replace(found, scores=scores, presence=presence)[np.argsort(-scores, kind="stable")]
 
 
 def _evidence(

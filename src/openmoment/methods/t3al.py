@@ -27,7 +27,7 @@ from openmoment.errors import ConfigError
 from openmoment.methods.oracles import Oracle
 from openmoment.methods.standing import Standing, standing_of
 from openmoment.methods.traits import Traits
-from openmoment.postprocess import Decision, bridge, nms, runs
+from openmoment.postprocess import MIN_FIT, MIN_PRESENCE, SURE, Decision, bridge, decide, nms, runs
 from openmoment.types import Detections, Queries, SnippetGrid, Snippets
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ class T3alConfig:
     """The recommended values; those of the paper and of its code are presets."""
 
     labels: Literal["single", "multi"] = "multi"  # the paper gives one label to a whole video
-    min_presence: float = 0.5  # multi: a query below is not looked for
+    min_presence: float = MIN_PRESENCE  # multi: a query below is not looked for
+    sure: float = SURE  # multi: a query of less presence has its best region alone, as a guess
+    min_fit: float = MIN_FIT  # multi: weaker regions go, as shares of the presence; not the best
     steps: int = 60  # 0 is T3AL at T = 0
     patience: int = 5  # stop after so many steps without a smaller loss; 0 never stops
     lr: float = 1e-5
@@ -129,7 +131,7 @@ class T3al:
     """Adapts both projections to one video by self-supervision, then thresholds and groups."""
 
     Config = T3alConfig
-    RANKING: ClassVar[Mapping[str, object]] = {"min_presence": 0.0}
+    RANKING: ClassVar[Mapping[str, object]] = {"min_presence": 0.0, "sure": 0.0, "min_fit": 0.0}
 
     def __init__(self, config: T3alConfig, space: Space) -> None:
         self.config = config
@@ -137,7 +139,14 @@ class T3al:
 
     @classmethod
     def traits_of(cls, config: T3alConfig) -> Traits:
-        return Traits(reads_words=config.adapt_text_encoder, decision=Decision(config.min_presence))
+        is_multi = config.labels == "multi"
+        return Traits(
+            reads_words=config.adapt_text_encoder,
+            decision=Decision(config.min_presence, config.sure, config.min_fit)
+            if is_multi
+            else Decision(),
+            tells_presence=is_multi,
+        )
 
     # algorithm 1 ---------------------------------------------------------------------------
 
@@ -173,6 +182,7 @@ class T3al:
             presence,
         )
         found = nms(found, tiou=1.0 if self.config.labels == "single" else self.config.nms_tiou)
+        found = decide(found, self.traits_of(self.config).decision)
         curves = np.zeros((len(queries), len(snippets)))
         for adaptation in adaptations:
             curves[adaptation.label] = adaptation.after

@@ -36,3 +36,8 @@ class Traits:
     """Whether it looks at windows of long videos, whose ``overlap`` can be set."""
     decision: Decision = Decision()
     """What it leaves out of all that it ranks."""
+    tells_presence: bool = False
+    """Whether its presence and scores are of the standing (`methods.standing`), and so mean the
+    same whatever the backbone and whatever else is asked."""
+    shows_standing: bool = False
+    """Whether its curves are of the standing, too."""

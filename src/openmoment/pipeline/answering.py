@@ -7,28 +7,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray as Array
 
 from openmoment.calibration import Fitted, Source
 from openmoment.config import to_table
 from openmoment.detections import Detections
 from openmoment.encoders import Encoder
-from openmoment.encoders.base import Progress
+from openmoment.encoders.base import IsWeak, Progress
 from openmoment.encoders.prompts import AS_IT_IS, encode_with
 from openmoment.errors import ConfigError, QueryError
 from openmoment.features.cache import Cache
 from openmoment.features.captions import Captions
 from openmoment.methods import Method
 from openmoment.methods.base import Answer, Answers, Explained, Explains, HasCurves
+from openmoment.methods.standing import judged, standing_of
 from openmoment.methods.traits import Traits
 from openmoment.pipeline.queries import encode_queries, join_examples, pair_queries, tidy_names
 from openmoment.pipeline.snippets import encode_snippets
 from openmoment.pipeline.tasks import TOP, best_of_each, segment
-from openmoment.postprocess import clip_to
+from openmoment.postprocess import MIN_PRESENCE, SURE, Decision, clip_to, decide
 from openmoment.priors.examples import Example, examples_of
 from openmoment.priors.files import Priors
 from openmoment.questions import Question, answered, names_of, parse
 from openmoment.reviews import MadeBy
 from openmoment.types import Captioned, Origin, Queries, Snippets, Task
+from openmoment.types import Detections as Found
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,11 @@ class Pipeline:
     """The fingerprint of the weights, of a method that was trained."""
     asked_for: frozenset[str] = frozenset()
     """Settings of the method that somebody gave, which no task overrules."""
+    is_judged: bool = False
+    """Whether, for people, presence is of the standing among the bank, whatever the method says: a
+    method's score then counts as a share of the presence, and curves show the standing."""
+    ranks_all: bool = False
+    """Whether nothing is left out of what the method ranks."""
 
     @property
     def traits(self) -> Traits:
@@ -82,7 +91,8 @@ class Pipeline:
         if asked.task != "mr":
             return asked
         templates = self.templates or (() if own else (AS_IT_IS,))
-        return replace(asked, method=asked._all_ranked(self.asked_for), templates=templates)
+        method = asked._all_ranked(self.asked_for)
+        return replace(asked, method=method, templates=templates, ranks_all=True)
 
     def snippets(self, video: Path, *, progress: Progress | None = None) -> Snippets:
         """The video's features, from the cache if they are there. Raises VideoError."""
@@ -164,6 +174,8 @@ class Pipeline:
         """
         answer = explained or self._answer(snippets, queries)
         found, curves = clip_to(answer.detections, snippets.duration_s), answer.curves
+        if self._is_held_against_bank:
+            found, curves = self._judge(found, curves, snippets, queries)
         if self.calibration:
             found = self.calibration.apply(found)
         origin = Origin(
@@ -178,8 +190,9 @@ class Pipeline:
             source_sha256=snippets.recipe.source_sha256,
             grid=snippets.grid,
             curves=None if curves is None else curves.astype(np.float32),
+            occurs_at=SURE if self._shows_standing else None,
         )
-        found = replace(found, origin=origin)
+        found = replace(found, origin=origin, notes=self.notes)
         match self.task:
             case "mr":
                 found = best_of_each(found, self.top)
@@ -190,10 +203,59 @@ class Pipeline:
         return Detections.holding(found)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What bears on how far to trust its answers, a sentence each."""
+        weak = (self.encoder.caution,) if isinstance(self.encoder, IsWeak) else ()
+        if self.traits.tells_presence or self.calibration:
+            return weak
+        whose = "How sure a moment is" if self._is_held_against_bank else "How sure all this is"
+        own = f"{whose} goes by {self.method_name}'s own scores, which are not calibrated."
+        return (*weak, f"{own} To calibrate them, judge some on the page: openmoment serve")
+
+    @property
+    def decision(self) -> Decision:
+        """What is said of all that is ranked."""
+        if self.ranks_all:
+            return Decision()
+        own = self.traits.decision
+        if self.traits.tells_presence or not self._is_held_against_bank:
+            return own
+        return own._replace(min_presence=MIN_PRESENCE, sure=SURE)
+
+    @property
+    def _shows_standing(self) -> bool:
+        """Whether curves are of the standing."""
+        return self.traits.shows_standing or (self._is_held_against_bank and self.task == "tal")
+
+    @property
+    def _is_held_against_bank(self) -> bool:
+        return self.is_judged and not self.traits.takes_other_features
+
+    def _judge(
+        self,
+        found: Found,
+        curves: Float[Array, "k t"] | None,
+        snippets: Snippets,
+        queries: Queries,
+    ) -> tuple[Found, Float[Array, "k t"] | None]:
+        """The answer by the standing of each query, and the curves of that."""
+        traits, is_shown = self.traits, self.task == "tal"
+        if traits.shows_standing or (traits.tells_presence and not is_shown):
+            return found, curves
+        standing = standing_of(self.encoder.space, snippets, queries)
+        shown = standing.shown if is_shown else curves
+        if traits.tells_presence:
+            return found, shown
+        return decide(judged(found, standing), self.decision), shown
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What the settings of an answer say of how it is made."""
         made = {"checkpoint": self.checkpoint} if self.checkpoint else {}
         decided = {"calibration": self.calibration.fingerprint} if self.calibration else {}
+        if self._is_held_against_bank and not self.traits.tells_presence:
+            how = self.decision
+            decided |= {"min_presence": how.min_presence, "sure": how.sure}
         return to_table(self.method.config) | {"fps": self.fps} | made | decided
 
     @property
@@ -214,7 +276,9 @@ class Pipeline:
 
     def ranking(self) -> "Pipeline":
         """This pipeline, but its method decides nothing and ranks all it proposes, as mAP wants."""
-        return replace(self, method=self._all_ranked(), task="tal", calibration=None)
+        return replace(
+            self, method=self._all_ranked(), task="tal", calibration=None, ranks_all=True
+        )
 
     def _all_ranked(self, kept: Collection[str] = ()) -> Method:
         """The method with the settings that rank all it proposes, other than those ``kept``."""

@@ -31,13 +31,16 @@ def load_pipeline(
     precision: str = "fp32",
     priors: Priors | None = None,
     calibration: Fitted | None = None,
+    is_judged: bool = True,
 ) -> Pipeline:
     """A pipeline by names. ``fps`` is snippets per second of video, by default the backbone's.
 
     A ``checkpoint`` of `openmoment train` brings its method, its backbone and its rate.
     ``settings`` are the method's. ``cache`` is by default the user's. ``device`` and
     ``precision`` are the backbone's, and a checkpoint's. ``priors`` join the queries that they are
-    of. A ``calibration`` decides instead of the method. Raises UnknownNameError, ConfigError,
+    of. A ``calibration`` decides instead of the method. ``is_judged`` is for people: whether
+    methods that tell presence in their own way are held against the bank (`Pipeline.is_judged`);
+    benchmarks want their own scores. Raises UnknownNameError, ConfigError,
     MissingWeightsError, FormatError, RecipeError for a backbone that is not the checkpoint's.
     """
     if fps is not None and not 0 < fps <= 1000:
@@ -55,7 +58,14 @@ def load_pipeline(
         made = load_method(name, encoder.space, settings)
         rate = encoder.fps if fps is None else fps
         pipeline = Pipeline(
-            encoder, made, name, rate, own_cache, priors=priors, asked_for=frozenset(settings or {})
+            encoder,
+            made,
+            name,
+            rate,
+            own_cache,
+            priors=priors,
+            asked_for=frozenset(settings or {}),
+            is_judged=is_judged,
         )
         return _decided(pipeline, calibration, settings)
 
@@ -81,6 +91,7 @@ def load_pipeline(
         flow=flow,
         checkpoint=checkpoint_fingerprint(card, checkpoint),
         asked_for=frozenset(settings or {}),
+        is_judged=is_judged,
     )
     return _decided(made, calibration, settings)
 

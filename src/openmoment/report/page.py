@@ -12,7 +12,6 @@ from importlib import resources
 from pathlib import Path, PurePath
 from urllib.parse import quote
 
-from openmoment.encoders import describe_backbone
 from openmoment.figures.timeline import (
     colour_of,
     curve_of,
@@ -178,11 +177,15 @@ def _section(
 def _facts(video: str, found: Detections) -> str:
     """What was asked of what, in one line; the rest of its origin folded away."""
     asked = len(found.names)
-    facts = {"Found": f"{asked - len(found.not_found)} of {_count(asked, 'query', 'queries')}"}
+    answers = [found.answer_of(name) for name in found.names]
+    facts = {"Found": f"{answers.count('found')} of {_count(asked, 'query', 'queries')}"}
+    if "unsure" in answers:
+        facts["Unsure"] = str(answers.count("unsure"))
     facts["Moments"] = f"{len(found):,}"
     origin = found.origin
+    notes = "".join(f'<p class="note">{escape(note)}</p>\n' for note in found.notes)
     if origin is None:
-        return _list_of(facts, "facts")
+        return f"{_list_of(facts, 'facts')}{notes}"
     facts |= {
         "Duration": clock(origin.duration_s),
         "Backbone": origin.backbone,
@@ -195,9 +198,8 @@ def _facts(video: str, found: Detections) -> str:
         "Fingerprint": origin.fingerprint,
         "Settings": settings,
     }
-    note = escape(f"Backbone: {describe_backbone(origin.backbone)}")
     return (
-        f'{_list_of(facts, "facts")}<p class="note">{note}</p>\n'
+        f"{_list_of(facts, 'facts')}{notes}"
         f"<details><summary>How this was made</summary>{_list_of(more, 'more')}</details>\n"
     )
 
@@ -214,12 +216,13 @@ def _table(found: Detections, thumbnails: Mapping[int, str]) -> str:
             f"{clock(moment.start_s)}</button></td>"
             f"<td>{clock(moment.end_s)}</td>"
             f'<td class="query" style="--colour:{colour_of(int(found.labels[i]))}" '
-            f'title="{escape(moment.name)}"><p>{_bdi(moment.name)}</p></td>'
+            f'title="{escape(moment.name)}"><p>{_bdi(moment.name)}'
+            f"{_guess(found, moment.name)}</p></td>"
             f'<td class="score" style="--score:{moment.score:.2f}">{moment.score:.2f}</td></tr>\n'
         )
     return (
         '<div class="moments"><table>\n'
-        f"<thead><tr>{picture_head}<th>Start</th><th>End</th><th>Query</th><th>Score</th></tr>"
+        f"<thead><tr>{picture_head}<th>Start</th><th>End</th><th>Query</th><th>How sure</th></tr>"
         f"</thead>\n<tbody>\n{''.join(rows)}</tbody>\n</table></div>\n"
     )
 
@@ -261,8 +264,9 @@ def _missing(found: Detections, end_s: float) -> str:
         return ""
     is_open = " open" if len(missing) <= _OPEN_MISSING else ""
     queries = _count(len(missing), "query", "queries")
+    what = "Not found, or not understood" if found.not_understood else "Not found"
     return (
-        f'<details class="missing"{is_open}><summary>Not found: {queries}</summary>\n'
+        f'<details class="missing"{is_open}><summary>{what}: {queries}</summary>\n'
         f"{''.join(_lane(found, label, [], end_s) for label in missing)}</details>\n"
     )
 
@@ -284,9 +288,13 @@ def _lane(found: Detections, label: int, bars: list[str], end_s: float) -> str:
     curve = _curve(found, label, end_s)
     if bars:
         kind, said = "lane", _count(len(bars), "moment")
+        if found.names[label] in found.unsure:
+            kind, said = "lane unsure", f"unsure, how sure it occurs: {found.presence[label]:.2f}"
         style = f' style="--colour:{colour_of(label)}"'
     else:
-        kind, said = "lane absent", f"presence {found.presence[label]:.2f}"
+        why = found.not_understood.get(found.names[label])
+        sure = f"not found, how sure it occurs: {found.presence[label]:.2f}"
+        kind, said = "lane absent", escape(f"not understood: {why}") if why else sure
         style = "" if curve else ' style="--height:0"'
     return (
         f'<div class="{kind}"{style}>'
@@ -342,11 +350,18 @@ def _curve(found: Detections, label: int, end_s: float) -> str:
     y = ((1 - scores.clip(0, 1)) * _CURVE_HEIGHT).round().astype(int).tolist()
     points = " ".join(f"{a} {b}" for a, b in zip(x, y, strict=True))
     start, end = x[0] - _ASIDE, x[-1] + _ASIDE
+    occurs_at = found.origin and found.origin.occurs_at
+    high = round((1 - occurs_at) * _CURVE_HEIGHT) if occurs_at else 0
+    line = f'<path class="occurs" d="M0 {high}H{_CURVE_WIDTH}"/>' if occurs_at else ""
     return (
         f'<svg viewBox="0 -5 {_CURVE_WIDTH} {_CURVE_HEIGHT + 5}" preserveAspectRatio="none" '
         f'aria-hidden="true"><path d="M{start} {_CURVE_HEIGHT}V{y[0]}L{points}H{end}'
-        f'V{_CURVE_HEIGHT}"/></svg>'
+        f'V{_CURVE_HEIGHT}"/>{line}</svg>'
     )
+
+
+def _guess(found: Detections, name: str) -> str:
+    return " <small>unsure</small>" if name in found.unsure else ""
 
 
 # words -----------------------------------------------------------------------------------------

@@ -112,6 +112,7 @@ class NamedMethod:
             device=self.device,
             precision=self.precision,
             priors=self._known,
+            is_judged=False,
         )
 
     @cached_property

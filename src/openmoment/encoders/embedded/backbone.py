@@ -135,9 +135,10 @@ class Embedded:
     """Offline default: an ImageNet classifier and a sentence encoder. Objects and places only."""
 
     name = "embedded"
-    note = (
-        "the offline default. It goes by objects and places, and cannot tell actions apart by "
-        "their motion. For better ones: openmoment models"
+    note = "the offline default: objects and places only"
+    caution = (
+        "The backbone embedded goes by objects and places, and cannot tell actions apart by their "
+        "motion. For a better one: openmoment models"
     )
     fps = 4.0
     takes_device = False

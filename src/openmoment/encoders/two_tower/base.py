@@ -37,7 +37,7 @@ class TwoTower:
     """
 
     name: str
-    note = "a model trained on pictures and captions; its presence scores are not calibrated"
+    note = "a model trained on pictures and captions"
     fps = 4.0
     takes_device = True
     picture_side = None

@@ -69,6 +69,7 @@ def router(service: Service) -> APIRouter:
                     "query": query.query,
                     "times_s": curve.times_s.round(3).tolist(),
                     "scores": curve.scores.astype(float).round(4).tolist(),
+                    "occurs_at": curve.occurs_at,
                 }
             )
         return Json({"queries": drawn})

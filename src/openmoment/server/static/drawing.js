@@ -178,8 +178,8 @@ function drawSelection(context, { left, top, width }, ink) {
   }
 }
 
-/** The curve of scores, filled to the lane's floor, with the threshold across it. */
-export function drawCurve(context, viewport, curve, { y, height, colour, threshold, ink }) {
+/** The curve, filled to the lane's floor, and across it from where its query seems to occur. */
+export function drawCurve(context, viewport, curve, { y, height, colour, ink }) {
   const top = y + BAR_TOP + BAR_HEIGHT + CURVE_GAP;
   const high = y + height - 3 - top;
   const level = (value) => top + (1 - Math.min(1, Math.max(0, value))) * high;
@@ -195,10 +195,11 @@ export function drawCurve(context, viewport, curve, { y, height, colour, thresho
     context.fill(line.path);
     context.globalAlpha = 1;
   }
+  if (typeof curve?.occurs_at !== "number") return;
   context.strokeStyle = ink.soft;
   context.lineWidth = 1;
   context.setLineDash([2, 4]);
-  const at = Math.round(level(threshold)) + 0.5;
+  const at = Math.round(level(curve.occurs_at)) + 0.5;
   polyline(context, [0, at], [viewport.width, at]);
   context.setLineDash([]);
 }

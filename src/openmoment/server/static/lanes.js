@@ -5,7 +5,7 @@ import { colourOf, score } from "./format.js";
 import { lanesOf, largestSoFar } from "./state.js";
 
 const ANSWER_COLOUR = "#7a828c";
-const USUAL_PRESENCE = 0.5; // from which on a query occurs, where its method does not say
+const USUAL = { min_presence: 0.5, sure: 0.5 }; // where the method does not say
 
 export class Lanes {
   #heads = new Map(); // of each query: the parts that change
@@ -106,7 +106,7 @@ export class Lanes {
     title.setAttribute("aria-pressed", this.actions.lane() === query.query);
     title.title = `New moments go to ${query.query}`;
     setIcon(eye, isHidden ? "hidden" : "shown", `${isHidden ? "Show" : "Hide"} ${query.query}`);
-    const [words, kind] = presenceOf(query);
+    const [words, kind] = answerOf(query, shown.length + below > 0);
     if (presence.textContent !== words) presence.textContent = words;
     presence.className = `presence ${kind}`;
     if (document.activeElement !== slider || Number(slider.value) !== query.threshold) {
@@ -159,11 +159,12 @@ function toggle(text, label, onclick) {
   });
 }
 
-/** The presence in words, and which kind of word it is. */
-function presenceOf({ presence, occurs, made_by: maker }) {
+/** What is said of a query, with how sure it is that it occurs, and which kind of word it is. */
+function answerOf({ presence, occurs, made_by: maker }, hasMoments) {
   if (occurs === false) return ["does not occur", "absent"];
   if (presence === null || presence === undefined) return ["", ""];
-  const least = maker?.method.settings.min_presence ?? USUAL_PRESENCE;
-  if (presence < least) return [`does not occur (${score(presence)})`, "absent"];
-  return [`occurs ${score(presence)}`, "present"];
+  const { min_presence: least, sure } = { ...USUAL, ...maker?.method.settings };
+  const said = score(presence);
+  if (presence < least || !hasMoments) return [`not found ${said}`, "absent"];
+  return presence < Math.max(least, sure) ? [`unsure ${said}`, "unsure"] : [`found ${said}`, "present"];
 }

@@ -206,8 +206,7 @@ export class Timeline extends EventTarget {
     });
     if (row.lane) {
       const curve = this.#curveOf(row.query);
-      const { threshold } = row.lane.query;
-      drawCurve(context, viewport, curve, { y, height: row.height, colour, threshold, ink });
+      drawCurve(context, viewport, curve, { y, height: row.height, colour, ink });
     }
     if (row.lane && !source.shown.length) this.#paintHint(context, row, y);
     const { making } = this;

@@ -21,16 +21,19 @@ class Curve(NamedTuple):
 
     times_s: Float[Array, " t"]
     scores: Float[Array, " t"]
+    occurs_at: float | None = None
+    """From which height on its query seems to occur, where it tells."""
 
     def within(self, start_s: float, end_s: float) -> "Curve":
         """The part from one time to another, and one point beyond at each side."""
         first = max(int(np.searchsorted(self.times_s, start_s)) - 1, 0)
         last = int(np.searchsorted(self.times_s, end_s, side="right")) + 1
-        return Curve(self.times_s[first:last], self.scores[first:last])
+        return Curve(self.times_s[first:last], self.scores[first:last], self.occurs_at)
 
     def thinned(self, points: int) -> "Curve":
         """At most so many points: of each stretch the lowest and the highest, so no peak goes."""
-        return Curve(*downsample(self.times_s, self.scores, at_most=points))
+        times_s, scores = downsample(self.times_s, self.scores, at_most=points)
+        return Curve(times_s, scores, self.occurs_at)
 
 
 def write_curves(found: Detections, cache: Cache) -> None:
@@ -45,6 +48,8 @@ def write_curves(found: Detections, cache: Cache) -> None:
             "times_s": origin.grid.centres_s,
             "scores": np.ascontiguousarray(scores, dtype=np.float32),
         }
+        if origin.occurs_at is not None:
+            tensors["occurs_at"] = np.array([origin.occurs_at])
         path = _path(cache, origin.source_sha256, name)
         with suppress(OSError, OpenMomentError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +65,8 @@ def read_curve(cache: Cache, sha256: str, query: str) -> Curve | None:
     path = _path(cache, sha256, query)
     try:
         tensors = load_file(path)
-        return Curve(tensors["times_s"], tensors["scores"])
+        occurs_at = float(tensors["occurs_at"][0]) if "occurs_at" in tensors else None
+        return Curve(tensors["times_s"], tensors["scores"], occurs_at)
     except (OSError, SafetensorError, KeyError):
         return None
 

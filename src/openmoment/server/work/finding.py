@@ -66,7 +66,7 @@ def _decisions(pipeline: Pipeline, ranked: Detections, calibration: str | None) 
 
     A calibration of another backbone or method than was asked for this time says nothing.
     """
-    thresholds = thresholds_of(ranked, pipeline.traits.decision)
+    thresholds = thresholds_of(ranked, pipeline.decision)
     settings = dict(pipeline.settings)
     if calibration is not None:
         fitted = read_calibration(Path(calibration))
