@@ -39,7 +39,7 @@ class CosineSpace:
         return self.logits(features, embeddings)
 
 
-def words(num: int, *, seed: int = 6, num_background: int = 40) -> Queries:
+def words(num: int, *, seed: int = 0, num_background: int = 200) -> Queries:
     """Queries and background of random directions, nearly at right angles."""
     vectors = np.random.default_rng(seed).normal(size=(num + num_background, DIM))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -325,7 +325,7 @@ def test_very_short_videos(num: int, labels: str) -> None:
 
 
 def test_it_finds_what_is_shown_and_not_what_is_not() -> None:
-    queries = words(4, seed=0)
+    queries = words(4)
     snippets = film(queries, [(None, 24), (0, 16), (None, 24), (2, 16), (None, 24)], noise=0.05)
     space = CosineSpace()
     found = T3al(T3alConfig(num_samples=4), space).localize(snippets, queries)
