@@ -120,6 +120,12 @@ def evaluate_verb(
         bool,
         typer.Option("--recall", help="Also AR@AN and its AUC: what is proposed, labels aside."),
     ] = False,
+    cgf1: Annotated[
+        bool,
+        typer.Option(
+            "--cgf1", help="Also cgF1, yes-rates and calibration: is it told what does not occur?"
+        ),
+    ] = False,
     text_check: Annotated[
         bool,
         typer.Option("--text-check", help="Ask again with exchanged names and with nonsense."),
@@ -184,7 +190,7 @@ def evaluate_verb(
     told = results.Told(form.value, as_json, classes, out)
     if (name := dataset or profile) and has_task(name, "retrieval"):
         of_classes = (setting != ALL_CLASSES, unseen, generalized, classes, review, diagnose)
-        _refuse_classes(name, *of_classes, recall, regions)
+        _refuse_classes(name, *of_classes, recall, regions, cgf1)
         _evaluate_sentences(predictions, Sentences(name, gt, root, subset), contender, told)
         return
     exclude = exclude or ("none" if predictions else "default")
@@ -211,6 +217,7 @@ def evaluate_verb(
         diagnose=diagnose is not None,
         regions=regions,
         recall=recall,
+        grounding=protocol if cgf1 else None,
         groups=seen_and_unseen(protocol),
     )
     results.tell(summary, told, diagnose)
@@ -246,7 +253,7 @@ def _refuse_classes(name: str, *given: object) -> None:
     if any(given):
         raise ConfigError(
             f"{name} has sentences and no classes: leave out --setting, --unseen, --generalized, "
-            "--classes, --review, --diagnose, --recall and --label-given."
+            "--classes, --review, --diagnose, --recall, --cgf1 and --label-given."
         )
 
 

@@ -31,6 +31,8 @@ from openmoment.cli.text.console import (
 )
 from openmoment.cli.text.found import show
 from openmoment.encoders import describe_backbone
+from openmoment.errors import ConfigError
+from openmoment.methods import DEFAULT
 from openmoment.pipeline.tasks import TOP
 from openmoment.types import Task
 
@@ -76,6 +78,10 @@ def find_verb(
     top: Annotated[
         int, typer.Option(metavar="K", min=1, help="Moments of each sentence, for --task mr.")
     ] = TOP,
+    exclusive: Annotated[
+        bool,
+        typer.Option("--exclusive", help="At any time at most one of the queries happens."),
+    ] = False,
     setting: Settings = None,
     preset: Preset = None,
     calibration: CalibrationPath = None,
@@ -126,8 +132,9 @@ def find_verb(
 ) -> None:
     """Find when each query happens in VIDEO.
 
-    Prints start, end, query and score of each moment, in order of time, and which queries do not
-    occur. A second question about the same video takes about a second.
+    Prints each moment in order of time, with how sure it is: from 0 to 1. A query is found, or
+    unsure (its best guess is shown, marked), or not found, whatever else is asked. A second
+    question about the same video takes about a second.
 
     openmoment find kitchen.mp4 "a person opens the fridge, then pours milk" --task mr
 
@@ -137,7 +144,10 @@ def find_verb(
     """
     outputs = Outputs(out, format, report, plot, clips, exact, save_predictions, explain)
     outputs.check(is_folder=video.is_dir())
-    named = NamedMethod(method, preset, setting or [], backbone, device, precision)
+    if exclusive and (checkpoint or method not in (None, DEFAULT)):
+        raise ConfigError(f"--exclusive is for the method {DEFAULT}: leave it out.")
+    given = [*(setting or []), *(["exclusive=true"] if exclusive else [])]
+    named = NamedMethod(method, preset, given, backbone, device, precision)
     pipeline = named.load(checkpoint, fps=fps, use_cache=not no_cache, calibration=calibration)
     asked = Asked(query or [], queries, ask_for or [], image or [], priors, captions)
     find(video, pipeline.to_task(task, top=top), asked, outputs, as_json=as_json)
@@ -186,9 +196,8 @@ def find(
     if as_json:
         print_json(answers.to_dict())
     elif answers.found:
-        say(f"Backbone: {describe_backbone(pipeline.encoder.name)}.")
-        for note in pipeline.notes:
-            say(note)
+        for line in pipeline.notes or [f"Backbone: {describe_backbone(pipeline.encoder.name)}."]:
+            say(line)
     if answers.failed:
         raise typer.Exit(INPUT_FAULT)
 

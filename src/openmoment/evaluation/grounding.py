@@ -11,7 +11,7 @@ a guess at a query that is unsure is not. Axes: p pairs, n predicted and m true 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -50,6 +50,18 @@ class Grounding:
     def mean(self) -> float:
         """cgF1, over its tIoUs."""
         return float(np.mean(self.cgf1))
+
+    def to_text(self) -> str:
+        """A line or two for people, in percent."""
+        at = dict(zip(self.tious, self.cgf1.tolist(), strict=True))
+        told = ", ".join(f"{100 * at[t]:.1f} at tIoU {t:g}" for t in (0.5, 0.75) if t in at)
+        return (
+            f"cgF1 {100 * self.mean:.1f} ({told}): pmF1 {100 * float(np.mean(self.pmf1)):.1f}, "
+            f"MCC {self.mcc:.2f}, of {self.num_pairs:,} pairs of a video and a query.\n"
+            f"Found: {100 * self.yes_present:.0f} % of the queries that occur, "
+            f"{100 * self.yes_absent:.0f} % of those that do not. "
+            f"Calibration error of presence: {self.calibration_error:.3f}."
+        )
 
     def to_dict(self) -> dict[str, float | int | dict[str, float] | None]:
         """Plain values for JSON, percentages; None for what is NaN."""
@@ -94,6 +106,20 @@ def evaluate_grounding(
     if not occurs:
         raise FormatError("There is no query to score: the predictions name none.")
     return _sum_up(np.array(occurs), np.array(says), np.array(presence), counts, tuple(tious))
+
+
+def among(found: Detections, names: Sequence[str]) -> Detections:
+    """What was said of these queries, in their order; one that was not asked is absent."""
+    index = {name: i for i, name in enumerate(names)}
+    to_new = np.array([index.get(name, -1) for name in found.names], dtype=np.int64)
+    known = to_new >= 0
+    presence = np.zeros(len(names))
+    presence[to_new[known]] = found.presence[known]
+    labels = to_new[found.labels]
+    kept = found[labels >= 0]
+    return replace(
+        kept, labels=labels[labels >= 0], names=tuple(names), presence=presence, origin=None
+    )
 
 
 _NONE = np.zeros((0, 2))

@@ -18,6 +18,7 @@ from openmoment.errors import ConfigError, FormatError
 from openmoment.evaluation.detection import PROFILES, evaluate_detection
 from openmoment.evaluation.regions import label_given
 from openmoment.evaluation.result import Card, Result, SplitScore, made_here
+from openmoment.postprocess import Decision
 from openmoment.types import Annotations, Detections
 
 ALL_CLASSES = "all"
@@ -139,6 +140,8 @@ class Run:
     truth: Mapping[str, Mapping[str, Annotations]]
     num_aside: int = 0
     """Predictions that no split counts: see `in_scope`."""
+    decision: Decision | None = None
+    """What the method says of what it ranks, as it is shipped; None of predictions from files."""
 
 
 def score_files(

@@ -122,7 +122,8 @@ def run(
         **_made_elsewhere(source),
         seconds=round(time.perf_counter() - start, 1),
     )
-    return Run(Result(card, tuple(scores)), predictions, truth)
+    decision = source.pipeline.shipped_decision
+    return Run(Result(card, tuple(scores)), predictions, truth, decision=decision)
 
 
 def find_missing(

@@ -8,6 +8,7 @@ from openmoment.errors import ConfigError
 from openmoment.evaluation.detection import average_recall
 from openmoment.evaluation.diagnosis import Diagnosis
 from openmoment.evaluation.diagnosis import diagnose as diagnosis_of
+from openmoment.evaluation.grounding import Grounding, among, evaluate_grounding
 from openmoment.evaluation.protocol import (
     Protocol,
     Run,
@@ -17,6 +18,8 @@ from openmoment.evaluation.protocol import (
 from openmoment.evaluation.result import Result
 from openmoment.evaluation.review import Review, review_cost
 from openmoment.experiments.kept import plain_published
+from openmoment.postprocess import EVEN, Decision, decide
+from openmoment.types import Annotations, Detections
 
 _NUM_PROPOSALS = (1, 5, 10, 50, 100)
 """Of a video, on average: those of the ActivityNet proposal task, and some below."""
@@ -36,6 +39,7 @@ class Summary:
     """Whole videos under their true labels, where that is hard to beat."""
     review: Review | None = None
     diagnosis: Diagnosis | None = None
+    grounding: Grounding | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold, with what papers report."""
@@ -51,6 +55,8 @@ class Summary:
             document["review"] = self.review.to_dict()
         if self.diagnosis:
             document["diagnosis"] = self.diagnosis.to_dict()
+        if self.grounding:
+            document["grounding"] = self.grounding.to_dict()
         document["published_percent"] = plain_published(card.dataset, card.setting)
         return document
 
@@ -63,12 +69,14 @@ def summarise(
     diagnose: bool = False,
     regions: bool = False,
     recall: bool = False,
+    grounding: Protocol | None = None,
     groups: Mapping[str, Collection[str]] | None = None,
 ) -> Summary:
     """What was asked about a run.
 
     ``review`` is a recall, ``groups`` are class names to diagnose apart; both need a single split.
-    ``regions`` adds GRIZAL's metrics, ``recall`` those of proposals. Raises ConfigError where
+    ``regions`` adds GRIZAL's metrics, ``recall`` those of proposals, ``grounding``, the protocol
+    of the run, whether it is told what occurs. Raises ConfigError where
     there is nothing to say.
     """
     if regions and not run.result.label_given:
@@ -82,6 +90,7 @@ def summarise(
         has_regions=regions,
         recall=_recall(run) if recall else {},
         oracle=_oracle(run) if run.result.card.dataset == "activitynet" else None,
+        grounding=_grounding(run, grounding) if grounding else None,
     )
     if review is None and not diagnose:
         return found
@@ -105,6 +114,27 @@ def seen_and_unseen(protocol: Protocol) -> dict[str, tuple[str, ...]]:
         return {}
     (part,) = protocol.parts.values()
     return {"seen": part.seen, "unseen": part.unseen}
+
+
+def _grounding(run: Run, protocol: Protocol) -> Grounding:
+    """Of all candidates of every split's videos, as the method decides; of files by one half.
+
+    Files of our own form hold what was decided.
+    """
+    said: dict[str, Detections] = {}
+    truth: dict[str, Annotations] = {}
+    for split, videos in run.truth.items():
+        classes = protocol.parts[split].candidates
+        for video, true in videos.items():
+            known = protocol.dataset.known.get(video, classes)
+            found = run.predictions[split].get(video, Detections.empty(classes))
+            if run.decision is not None:
+                found = decide(found, run.decision)
+            elif found.origin is None:
+                found = decide(found, Decision(min_score=EVEN))
+            key = f"{split}/{video}"
+            said[key], truth[key] = among(found, [n for n in classes if n in known]), true
+    return evaluate_grounding(said, truth)
 
 
 def _recall(run: Run) -> dict[str, float]:

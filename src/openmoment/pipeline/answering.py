@@ -223,6 +223,14 @@ class Pipeline:
         return own._replace(min_presence=MIN_PRESENCE, sure=SURE)
 
     @property
+    def shipped_decision(self) -> Decision:
+        """What is said of all that is ranked where nothing was set to rank all."""
+        cls, config = type(self.method), self.method.config
+        usual = cls.Config()
+        own = {n: getattr(usual, n) for n, v in cls.RANKING.items() if getattr(config, n) == v}
+        return cls.traits_of(replace(config, **own)).decision
+
+    @property
     def _shows_standing(self) -> bool:
         """Whether curves are of the standing."""
         return self.traits.shows_standing or (self._is_held_against_bank and self.task == "tal")

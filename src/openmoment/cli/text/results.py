@@ -77,7 +77,7 @@ def show(summary: Summary, form: TableFormat, *, with_classes: bool) -> None:
         typer.echo(f"\n{told}\n\n" + render(list(summary.recall), [cells], form))
     if summary.checks:
         typer.echo("\n" + _drops(result, summary.checks))
-    for part in (summary.review, summary.diagnosis):
+    for part in (summary.grounding, summary.review, summary.diagnosis):
         if part:
             typer.echo("\n" + part.to_text())
 
