@@ -1,4 +1,4 @@
-"""What presence and scores are worth on real CLIP vectors, and beside them on `embedded`.
+"""What presence and scores are worth on real CLIP vectors; of `embedded`: answers.py.
 
     python benchmarks/real_clip.py
 
@@ -14,20 +14,17 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from sets import COMPOSED_CLASSES, composed, data_root, prompt_name
-from sklearn.metrics import roc_auc_score
+from answers import rates
+from sets import data_root
 
 from openmoment.encoders.towers.projected import ProjectedSpace, Projections
-from openmoment.evaluation.grounding import calibration_error
 from openmoment.features import import_features
 from openmoment.methods import load_method
 from openmoment.methods.standing import standing_of
-from openmoment.pipeline import load_pipeline
 from openmoment.types import Queries, Snippets
 
 SPACE = ProjectedSpace(lambda: Projections(None, None, 100.0))
 MANY = 13  # an object seen in more of the videos tells none of them apart
-UCF101_NAMES = Path(__file__).parent / "ucf101_names.txt"
 
 
 def table(name: str) -> dict[str, np.ndarray]:
@@ -46,16 +43,6 @@ def snippets_of(features: np.ndarray, times_s: np.ndarray, duration_s: float) ->
         given = {"encoder": "clip-vit-b-32", "dim_in": features.shape[1]}
         rising = np.maximum.accumulate(times_s + 1e-4 * np.arange(len(times_s)))
         return import_features(path, times_s=rising, duration_s=duration_s, **given)
-
-
-def rates(presence: np.ndarray, occurs: np.ndarray) -> str:
-    yes, unsure = presence >= 0.5, (presence >= 0.4) & (presence < 0.5)
-    return (
-        f"AUC {roc_auc_score(occurs, presence):.3f}  yes {yes[occurs].mean():.2f} of the present, "
-        f"{yes[~occurs].mean():.2f} of the absent (unsure {unsure[occurs].mean():.2f}, "
-        f"{unsure[~occurs].mean():.2f})  calibration error "
-        f"{calibration_error(presence, occurs):.3f}"
-    )
 
 
 # news -------------------------------------------------------------------------------------------
@@ -155,60 +142,18 @@ def montages(bank: np.ndarray, together: int) -> str:
 
 
 def other_model(name: str) -> str:
-    """Pictures and their own texts of another model; the other half of its texts is the bank."""
+    """Two seconds of each picture, and the texts of all, which are the bank as well."""
     data = table(name)
-    half = len(data["text"]) // 2
-    texts, bank = data["text"][:half].astype(np.float32), data["text"][half:].astype(np.float32)
-    queries = Queries(tuple(map(str, range(half))), texts, bank)
+    texts = data["text"].astype(np.float32)
+    queries = Queries(tuple(map(str, range(len(texts)))), texts, texts)
     own, others = [], []
-    for i, row in enumerate(data["image"][:half].astype(np.float32)):
-        rows = np.repeat(row[None], 16, axis=0)
-        snippets = snippets_of(rows, (np.arange(16) + 0.5) / 4, 4.0)
+    for i, row in enumerate(data["image"].astype(np.float32)):
+        rows = np.repeat(row[None], 8, axis=0)
+        snippets = snippets_of(rows, (np.arange(8) + 0.5) / 4, 2.0)
         presence = standing_of(SPACE, snippets, queries).presence
         own.append(presence[i] >= 0.5)
         others.append((np.delete(presence, i) >= 0.5).mean())
     return f"{name}: own text found {np.mean(own):.2f}, another's {np.mean(others):.2f}"
-
-
-# embedded ---------------------------------------------------------------------------------------
-
-
-def embedded_table(part: str) -> list[str]:
-    """The nine classes of the composed videos among words that they do not show."""
-    words = json.loads((data_root() / "query_words.json").read_text())
-    pipeline = load_pipeline("embedded")
-    nine = [prompt_name(name) for name in COMPOSED_CLASSES]
-    ucf = [prompt_name(name) for name in UCF101_NAMES.read_text().split()]
-    kinds = {
-        "nine": nine,
-        "absent": [
-            *[name for name in ucf if name not in nine][::2],
-            *words["everyday_absent"],
-            *words["rare_absent"],
-        ],
-        "nonsense": words["nonsense"],
-        "other languages": words["other_languages"],
-    }
-    queries = {kind: pipeline.queries(names) for kind, names in kinds.items()}
-    told: dict[str, list[np.ndarray]] = {kind: [] for kind in kinds}
-    presence: list[float] = []
-    occurs: list[bool] = []
-    for video in [video for rotation in composed(data_root(), part) for video in rotation]:
-        snippets = pipeline.snippets(video.path)
-        for kind, asked in queries.items():
-            told[kind].append(standing_of(pipeline.encoder.space, snippets, asked).presence)
-        true = {video.truth.names[label] for label in video.truth.labels}
-        for name, value in zip(nine, told["nine"][-1], strict=True):
-            if name in video.names:
-                presence.append(float(value))
-                occurs.append(name in true)
-    absent = np.concatenate(told["absent"])
-    both = np.concatenate([presence, absent])
-    truth = np.concatenate([occurs, np.zeros(len(absent), dtype=bool)])
-    lines = [f"embedded, half {part}, {len(both)} pairs: {rates(both, truth)}"]
-    for kind in ("nonsense", "other languages"):
-        lines.append(f"  {kind}: yes {(np.concatenate(told[kind]) >= 0.5).mean():.3f}")
-    return lines
 
 
 def main() -> None:
@@ -219,8 +164,6 @@ def main() -> None:
         lines += [f"bank: {title}, {len(texts)} texts", *news_table(texts), random_names(texts)]
     lines += [montages(bank, together) for together in (4, 12, 40)]
     lines += [other_model(name) for name in ("fashionclip_pairs", "searchengine_pairs")]
-    for part in "ab":
-        lines += embedded_table(part)
     print("\n".join(lines))
 
 

@@ -16,11 +16,14 @@ from openmoment.export.json import read
 from openmoment.features.cache import Cache
 from openmoment.methods.similarity import Similarity, SimilarityConfig
 from openmoment.pipeline.answering import Pipeline
+from openmoment.postprocess import NOTHING
 from openmoment.server.work import finding, worker
 from openmoment.server.work.curves import read_curve
 from openmoment.server.work.finding import Finder, keep_predictions, worth_a_look
 from openmoment.server.work.worker import CancelledError, Channel
 from openmoment.types import Detections, Origin
+
+NOTHING_SHOWN = {"walk": NOTHING, "run": NOTHING}  # no noise scores 0.9
 
 
 def told(done: float | None, message: str, /) -> None:
@@ -57,7 +60,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_all_that_is_worth_a_look_is_kept(asked: dict[str, Any]) -> None:
     heard: list[tuple[float | None, str]] = []
     result = Finder()(asked, lambda done, message, /: heard.append((done, message)))
-    assert (result["names"], result["thresholds"]) == (["walk", "run"], {"walk": 0.9, "run": 0.9})
+    assert (result["names"], result["thresholds"]) == (["walk", "run"], NOTHING_SHOWN)
     assert (result["settings"]["min_score"], result["settings"]["fps"]) == (0.9, 4.0)
     ((name, ranked),) = read(Path(asked["predictions"])).items()
     assert (name, ranked.names) == ("day/one.mp4", ("walk", "run"))
@@ -87,7 +90,7 @@ def test_a_calibration_says_from_which_score_on_each_query_is_shown(
     other = replace(fitted, source=replace(source, fingerprint="another"))
     path.write_text(json.dumps({"schema": "openmoment-calibration/1", **other.to_dict()}))
     result = Finder()(asked | {"calibration": str(path)}, told)
-    assert result["thresholds"] == {"walk": 0.9, "run": 0.9}
+    assert result["thresholds"] == NOTHING_SHOWN
     assert "calibration" not in result["settings"]
 
 
@@ -125,12 +128,14 @@ def found(names: tuple[str, ...], num: int, **origin: Any) -> Detections:
 def test_the_best_of_each_query_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finding, "MOST", 5)
     ranked = found(("a", "b"), 40)
-    kept = worth_a_look(ranked)
+    all_shown = {"a": 0.0, "b": finding.LOWEST}
+    kept = worth_a_look(ranked, all_shown)
     assert np.bincount(kept.labels).tolist() == [5, 5]
     np.testing.assert_array_equal(kept.scores, ranked.scores[:10])
     low = replace(ranked, scores=np.full(40, 0.01))
-    assert len(worth_a_look(low)) == 0
-    assert worth_a_look(low).names == ("a", "b")
+    assert set(worth_a_look(low, all_shown).labels.tolist()) == {0}  # little, but shown
+    nothing = worth_a_look(low, dict.fromkeys("ab", 1.0))
+    assert (len(nothing), nothing.names) == (0, ("a", "b"))
 
 
 def test_predictions_of_other_queries_stay_if_made_alike(tmp_path: Path) -> None:

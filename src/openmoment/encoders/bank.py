@@ -11,9 +11,6 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from numpy import ndarray as Array
 
-_EVERY = 3  # classes of ImageNet: more of them measure no better
-
-
 @runtime_checkable
 class KeepsBank(Protocol):
     """An encoder that brings its bank, embedded."""
@@ -26,7 +23,9 @@ class KeepsBank(Protocol):
 
 @cache
 def everyday_names() -> tuple[str, ...]:
-    """The bank of backbones that bring none: every third class of ImageNet by its first name."""
-    path = resources.files("openmoment") / "data" / "imagenet_classes.tsv"
-    rows = path.read_text(encoding="utf-8").splitlines()[::_EVERY]
-    return tuple(dict.fromkeys(row.split("\t")[1].split(",")[0].strip() for row in rows))
+    """The bank of backbones that bring none: things that are about in pictures.
+
+    ImageNet's classes, a third of them animals, measure worse (docs/benchmarks.md).
+    """
+    path = resources.files("openmoment") / "data" / "everyday_names.txt"
+    return tuple(path.read_text(encoding="utf-8").split("\n")[:-1])

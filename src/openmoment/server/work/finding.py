@@ -54,11 +54,10 @@ class Finder:
         ranked = pipeline.ranking().localize(snippets, queries, video=task["name"])
         tell(_READING, "writing the predictions")
         write_curves(ranked, pipeline.cache or Cache())
-        keep_predictions(worth_a_look(ranked), Path(task["predictions"]))
-        return {
-            "names": list(ranked.names),
-            **_decisions(pipeline, ranked, task.get("calibration")),
-        }
+        decisions = _decisions(pipeline, ranked, task.get("calibration"))
+        seen = worth_a_look(ranked, decisions["thresholds"])
+        keep_predictions(seen, Path(task["predictions"]))
+        return {"names": list(ranked.names), **decisions}
 
 
 def _decisions(pipeline: Pipeline, ranked: Detections, calibration: str | None) -> dict[str, Any]:
@@ -77,10 +76,14 @@ def _decisions(pipeline: Pipeline, ranked: Detections, calibration: str | None) 
     return {"thresholds": thresholds, "settings": settings}
 
 
-def worth_a_look(ranked: Detections) -> Detections:
-    """The best candidates of each query, without those that score next to nothing."""
+def worth_a_look(ranked: Detections, shown_from: Mapping[str, float]) -> Detections:
+    """The best candidates of each query, without those that score next to nothing.
+
+    What is shown at first, ``shown_from`` that score on, stays however little it scores.
+    """
+    lowest = [min(LOWEST, shown_from[name]) for name in ranked.names]
     kept = [
-        np.flatnonzero((ranked.labels == label) & (ranked.scores >= LOWEST))[:MOST]
+        np.flatnonzero((ranked.labels == label) & (ranked.scores >= lowest[label]))[:MOST]
         for label in range(len(ranked.names))
     ]
     return ranked[np.sort(np.concatenate(kept))]
