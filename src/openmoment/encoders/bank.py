@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from numpy import ndarray as Array
 
+
 @runtime_checkable
 class KeepsBank(Protocol):
     """An encoder that brings its bank, embedded."""

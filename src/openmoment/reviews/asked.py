@@ -47,7 +47,11 @@ def add_predictions(
     presence = dict(zip(ranked.names, ranked.presence, strict=True))
     cut = threshold if isinstance(threshold, Mapping) else dict.fromkeys(ranked.names, threshold)
     asked = {
-        name: _asked(name, old.get(name), to_score(presence[name]), to_score(cut[name]), made_by)
+        name: replace(
+            _asked(name, old.get(name), to_score(presence[name]), to_score(cut[name]), made_by),
+            why=ranked.not_understood.get(name, ""),
+            notes=ranked.notes,
+        )
         for name in ranked.names
     }
     stay = [s for s in review.segments if not (s.query in asked and _is_undecided(s))]

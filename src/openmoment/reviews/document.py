@@ -71,6 +71,10 @@ class ReviewedQuery:
     checked: bool = False
     """Whether a person looked for it through the whole video: what is accepted is all there is."""
     made_by: MadeBy | None = None
+    why: str = ""
+    """Why it was not looked for, and what to do; empty for a query that was understood."""
+    notes: tuple[str, ...] = ()
+    """What bears on how far to trust what was predicted, a sentence each."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -81,6 +85,8 @@ class ReviewedQuery:
             "occurs": self.occurs,
             "checked": self.checked,
             "made_by": self.made_by and self.made_by.to_dict(),
+            **({"why": self.why} if self.why else {}),
+            **({"notes": list(self.notes)} if self.notes else {}),
         }
 
 

@@ -51,9 +51,9 @@ def revise(
     """The next revision, with every difference in the log; the same one if there is none.
 
     Segments are the same where their id is, queries where their text is. Scores, presence,
-    `predicted` and `made_by` are those of ``old``; a segment or a query that is back after it was
-    deleted has its own again. Raises ConflictError when ``revision`` is given and is not that of
-    ``old``.
+    `predicted`, `made_by` and what else a method said are those of ``old``; a segment or a query
+    that is back after it was deleted has its own again. Raises ConflictError when ``revision`` is
+    given and is not that of ``old``.
     """
     if revision is not None and revision != old.revision:
         raise ConflictError(
@@ -95,8 +95,9 @@ class _Said(NamedTuple):
 
 def _as_asked(query: ReviewedQuery, old: ReviewedQuery | None) -> ReviewedQuery:
     if old is None:
-        return replace(query, presence=None, made_by=None)
-    return replace(query, presence=old.presence, made_by=old.made_by)
+        return replace(query, presence=None, made_by=None, why="", notes=())
+    said = {name: getattr(old, name) for name in ("presence", "made_by", "why", "notes")}
+    return replace(query, **said)
 
 
 def _as_made(segment: ReviewedSegment, made: _Made) -> ReviewedSegment:

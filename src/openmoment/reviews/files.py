@@ -25,6 +25,7 @@ MAX_TEXT = 500
 """Characters of a query, an id, or a name of a person."""
 MAX_PATH = 4096
 MAX_QUERIES = 1000
+MAX_NOTES = 20
 MAX_SEGMENTS = 100_000
 END_TOLERANCE_S = 0.5
 """Players and containers differ about where a video ends; times up to here count as its end."""
@@ -175,7 +176,14 @@ def read_query(entry: Any, where: str) -> ReviewedQuery:
         occurs=occurs,
         checked=checked,
         made_by=None if made_by is None else read_made_by(made_by, f"{where}: made_by"),
+        why=_text(entry, "why", where) if "why" in entry else "",
+        notes=_read_notes(entry, where),
     )
+
+
+def _read_notes(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    notes = get(entry, "notes", list, where) if "notes" in entry else []
+    return tuple(_text({"notes": note}, "notes", where) for note in notes[:MAX_NOTES])
 
 
 def read_made_by(entry: Any, where: str) -> MadeBy:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from openmoment.detections import Row, from_rows
-from openmoment.reviews.document import Review
+from openmoment.reviews.document import Review, ReviewedQuery
 from openmoment.types import Annotations, Detections, Origin
 
 
@@ -30,7 +30,26 @@ def to_detections(review: Review, *, shown_only: bool = True) -> Detections:
         name = query.query
         rated = best.get(name, 0.0) if query.presence is None else query.presence
         presence[name] = float(said[name]) if name in said else rated
-    return replace(from_rows(rows, presence), origin=_origin(review))
+    open_ = [q for q in review.queries if q.query not in said]
+    return replace(
+        from_rows(rows, presence),
+        origin=_origin(review),
+        unsure=frozenset(q.query for q in open_ if _is_unsure(q)),
+        not_understood={q.query: q.why for q in open_ if q.why},
+        notes=tuple(dict.fromkeys(note for q in review.queries for note in q.notes)),
+    )
+
+
+def _is_unsure(query: ReviewedQuery) -> bool:
+    """Whether the method that was asked is unsure of a query."""
+    if query.made_by is None or query.presence is None:
+        return False
+    decides = query.made_by.settings
+    try:
+        least, sure = float(decides["min_presence"]), float(decides["sure"])
+    except (KeyError, TypeError, ValueError):
+        return False
+    return least <= query.presence < sure
 
 
 def occurs(review: Review) -> dict[str, bool]:

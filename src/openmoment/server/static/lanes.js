@@ -5,6 +5,7 @@ import { colourOf, score } from "./format.js";
 import { lanesOf, largestSoFar } from "./state.js";
 
 const ANSWER_COLOUR = "#7a828c";
+const PRESENCE_TITLE = "How sure it is that this occurs in the video, from 0 to 1";
 const USUAL = { min_presence: 0.5, sure: 0.5 }; // where the method does not say
 
 export class Lanes {
@@ -26,7 +27,17 @@ export class Lanes {
     if (!isSame || this.answer !== this.view.answer) this.#rebuild(names);
     for (const lane of lanesOf(this.store.doc)) this.#update(lane);
     byId("no-lanes").hidden = names.length > 0;
+    this.#showNotes();
     this.#layOut();
+  }
+
+  /** How far what was predicted can be trusted, once for all lanes. */
+  #showNotes() {
+    const notes = [...new Set(this.store.doc.queries.flatMap(({ notes }) => notes ?? []))];
+    const box = byId("lane-notes");
+    if (notes.join() === box.dataset.shows) return;
+    box.dataset.shows = notes.join();
+    box.replaceChildren(...notes.map((text) => h("p", { class: "note", text })));
   }
 
   #rebuild(names) {
@@ -109,6 +120,7 @@ export class Lanes {
     const [words, kind] = answerOf(query, shown.length + below > 0);
     if (presence.textContent !== words) presence.textContent = words;
     presence.className = `presence ${kind}`;
+    presence.title = query.why ?? PRESENCE_TITLE;
     if (document.activeElement !== slider || Number(slider.value) !== query.threshold) {
       slider.value = query.threshold;
     }
@@ -160,8 +172,9 @@ function toggle(text, label, onclick) {
 }
 
 /** What is said of a query, with how sure it is that it occurs, and which kind of word it is. */
-function answerOf({ presence, occurs, made_by: maker }, hasMoments) {
+function answerOf({ presence, occurs, why, made_by: maker }, hasMoments) {
   if (occurs === false) return ["does not occur", "absent"];
+  if (why) return ["not understood", "absent"];
   if (presence === null || presence === undefined) return ["", ""];
   const { min_presence: least, sure } = { ...USUAL, ...maker?.method.settings };
   const said = score(presence);

@@ -216,14 +216,14 @@ export class Timeline extends EventTarget {
   }
 
   /** An empty lane says what to do next. */
-  #paintHint(context, { lane: { below } }, y) {
+  #paintHint(context, { lane: { below, query } }, y) {
     context.font = this.ink.font;
     context.fillStyle = this.ink.soft;
     context.textBaseline = "middle";
     const hint = below
       ? `${below} below the threshold: move its slider to the left, or drag here to add a moment`
       : "Nothing found: drag here to add a moment, or try other words";
-    context.fillText(hint, 10, y + BAR_TOP + BAR_HEIGHT / 2);
+    context.fillText(query.why ?? hint, 10, y + BAR_TOP + BAR_HEIGHT / 2);
   }
 
   #curveOf(query) {

@@ -100,7 +100,15 @@ def keep_predictions(ranked: Detections, path: Path) -> None:
         asked = {n: float(p) for n, p in zip(old.names, old.presence, strict=True)}
         asked |= {n: float(p) for n, p in zip(ranked.names, ranked.presence, strict=True)}
         rows = [Row(*d) for d in old if d.name not in new] + [Row(*d) for d in ranked]
-        ranked = replace(from_rows(rows, asked), origin=ranked.origin)
+        ranked = replace(
+            from_rows(rows, asked),
+            origin=ranked.origin,
+            not_understood={
+                name: why for name, why in old.not_understood.items() if name not in new
+            }
+            | dict(ranked.not_understood),
+            notes=ranked.notes,
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     write(ranked, path)
 
