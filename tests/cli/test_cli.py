@@ -86,6 +86,29 @@ def test_a_folder_is_answered_and_a_bad_video_loses_nothing(demo: Path, tmp_path
     assert "a cat" in (tmp_path / "all.csv").read_text()
 
 
+def test_what_is_not_understood_is_said_by_name(demo: Path) -> None:
+    result = run("find", demo, "a cat", "!!!", "asdfgh", "no baby", "two dogs")
+    assert result.exit_code == 0, result.output
+    assert "not understood: !!!: no word to look for." in result.stdout
+    assert 'not understood: asdfgh: no English word that is known: "asdfgh".' in result.stdout
+    assert "--ask 'not \"baby\"'" in result.stdout
+    assert '"two dogs": how many is not counted.' in result.stdout
+    assert "0:00:12" in result.stdout
+    answer = json.loads(run("find", demo, "no baby", "asdfgh", "--json").stdout)
+    assert answer["moments"] == []
+    for query, part in zip(answer["queries"], ("--ask", "no English word"), strict=True):
+        assert (query["answer"], query["presence"]) == ("not understood", 0)
+        assert part in query["why"]
+
+
+def test_what_is_said_of_words_is_said_once_for_a_folder(demo: Path, tmp_path: Path) -> None:
+    for name in ("one.mp4", "two.mp4"):
+        (tmp_path / name).write_bytes(demo.read_bytes())
+    result = run("find", tmp_path, "a cat", "no baby", "two dogs", "--fps", 1)
+    assert result.stdout.count("not understood: no baby") == 1
+    assert result.stdout.count("how many is not counted") == 1
+
+
 def test_methods_and_their_settings_are_chosen_by_name(demo: Path) -> None:
     result = run("find", demo, "a cat", "--method", "whole_video", "--json")
     (moment,) = json.loads(result.stdout)["moments"]

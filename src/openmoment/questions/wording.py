@@ -112,9 +112,8 @@ def _unknown(query: str) -> Remark | None:
         return None
     if len(known) >= len(unknown):
         return None
-    hints = [hint for word in unknown if (hint := near(fold(word)))]
-    remark = _refuse("nonsense", query, "unknown", unknown)
-    return remark._replace(why=f'{remark.why} Did you mean "{hints[0]}"?') if hints else remark
+    hint = next(filter(None, (near(fold(word)) for word in unknown)), "")
+    return _refuse("nonsense", query, "slip" if hint else "unknown", unknown, near=hint)
 
 
 def _unknown_words(query: str) -> tuple[str, ...]:
@@ -215,11 +214,13 @@ def _refuse(
     *,
     quoted: bool = True,
     question: str = "",
+    near: str = "",
 ) -> Remark:
     why = _rules()["refused"][reason].format(
         words=_quoted(words) if quoted else ", ".join(words),
         word=words[0] if words else "",
         question=shlex.quote(question),
+        near=near,
     )
     return Remark(kind, query, why, tuple(words), question)
 
