@@ -32,9 +32,9 @@ def show(path: Path, found: Detections, *, with_name: bool, told: set[str] | Non
     presence = dict(zip(found.names, found.presence, strict=True))
     for answer in ("unsure", "not found"):
         names = [name for name in found.names if found.answer_of(name) == answer]
-        told = ", ".join(f"{name} ({presence[name]:.2f})" for name in names)
+        sure = ", ".join(f"{name} ({presence[name]:.2f})" for name in names)
         if names:
-            console.print(Text(f"{answer}, how sure it occurs: {told}"))
+            console.print(Text(f"{answer}, how sure it occurs: {sure}"))
     told = set() if told is None else told
     refused = [f"not understood: {name}: {why}" for name, why in found.not_understood.items()]
     for line in (*refused, *found.notes):

@@ -1,5 +1,6 @@
 """The job "find": all that a method proposes for some queries in a video."""
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -115,7 +116,8 @@ def _maker(found: Detections) -> tuple[object, ...]:
     origin = found.origin
     if origin is None:
         return ()
-    return origin.source_sha256, origin.fingerprint, origin.method, repr(origin.settings)
+    settings = json.dumps(origin.settings)  # in which a file has them
+    return origin.source_sha256, origin.fingerprint, origin.method, settings
 
 
 def _load(backbone: str, method: str | None, checkpoint: str | None) -> Pipeline:
