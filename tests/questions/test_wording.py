@@ -2,10 +2,13 @@
 
 import csv
 import json
+import time
 from importlib import resources
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from openmoment.datasets.names import published_splits
 from openmoment.questions import parse
@@ -80,6 +83,11 @@ def test_a_negation_is_refused_with_the_way_to_ask_it(query: str, question: str)
     assert f"--ask '{question}'" in remark.why
     assert all(not remarks(name) for name in parse(question).names)
     assert kinds(query, reads_english_alone=False) == ["negation"]
+
+
+def test_a_part_of_a_question_is_no_negation_itself() -> None:
+    (remark,) = remarks("no dog without a leash")
+    assert (remark.kind, remark.question) == ("negation", 'not "a person"')
 
 
 def test_a_long_sentence_gets_no_question_made_of_its_halves() -> None:
@@ -199,6 +207,30 @@ def test_nonsense_and_other_languages_are_refused(data_root: Path) -> None:
 
     assert refused("nonsense") == 1.0
     assert refused("other_languages") >= 0.75
+
+
+PIECES = st.sampled_from(
+    """no not without nobody neither nor except a the dog man hat then first times two 3 for at
+    least 10 s sign says " ' ’ “ { } \\\\ ( ) , . who is isn't never # plate blorf Messi ein 猫
+    """.split()
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text(max_size=60), st.lists(PIECES, max_size=14).map(" ".join)))
+def test_any_query_is_judged_and_every_question_parses(query: str) -> None:
+    for remark in remarks(query):
+        assert remark.query == query
+        if remark.question:
+            assert parse(remark.question)
+    assert all(notes_of(remarks(query)))
+
+
+@pytest.mark.parametrize("piece", ["a ", "x", "no ", "and then a ", "two dogs ", "the sound "])
+def test_a_long_query_takes_no_longer(piece: str) -> None:
+    start = time.perf_counter()
+    remarks(piece * 5000)
+    assert time.perf_counter() - start < 2.0
 
 
 def test_words_and_their_forms() -> None:

@@ -107,9 +107,10 @@ def _draw_names(axes: "matplotlib.axes.Axes", found: Detections) -> None:
     count = len(found.names)
     axes.set_ylim(count or 1, 0)
     missing = set(found.not_found)
+    told = {name: f"\n({found.answer_of(name)})" for name in missing}
     axes.set_yticks(
         [label + 0.5 for label in range(count)],
-        [lines_of(n, 30, at_most=2) + "\n(not found)" * (n in missing) for n in found.names],
+        [lines_of(n, 30, at_most=2) + told.get(n, "") for n in found.names],
         fontsize=9,
         fontfamily=known_fonts(),
         parse_math=False,

@@ -25,6 +25,8 @@ _LOOSE_ENDS = re.compile(
     re.IGNORECASE,
 )
 """Words that a part of a query starts or ends with, and that lead nowhere."""
+_JUDGED = 500
+"""Characters of a query that are looked at."""
 _LONGEST = 12
 """Words of a sentence that can still be put as a question."""
 _MARKS = str.maketrans("'‘“”„", '’’"""')
@@ -55,16 +57,18 @@ class Remark(NamedTuple):
 def remarks(query: str, *, reads_english_alone: bool = True) -> tuple[Remark, ...]:
     """What is to be said of a query: one remark if it is refused, else notes of different kinds.
 
-    A text tower that reads more than English takes words of any language.
+    A text tower that reads more than English takes words of any language. Of a query that is
+    longer than anybody asks, the start is judged.
     """
-    refused = _comment(query)
+    text = query[:_JUDGED]
+    refused = _comment(text)
     if refused is None and reads_english_alone:
-        refused = _unknown(query)
-    if refused := refused or _negated(query):
-        return (refused,)
-    unknown = _unknown_words(query) if reads_english_alone else ()
-    noted = (Remark("unknown", query, words=unknown),) if unknown else ()
-    return noted + tuple(_noted(query))
+        refused = _unknown(text)
+    if refused := refused or _negated(text):
+        return (refused._replace(query=query),)
+    unknown = _unknown_words(text) if reads_english_alone else ()
+    noted = [Remark("unknown", text, words=unknown)] if unknown else []
+    return tuple(remark._replace(query=query) for remark in (*noted, *_noted(text)))
 
 
 def notes_of(said: Iterable[Remark]) -> tuple[str, ...]:
@@ -169,6 +173,8 @@ def _negated(query: str) -> Remark | None:
     for rule in rules["rules"]:
         if is_short and (match := _whole(rule["pattern"]).fullmatch(bare)):
             spans = {name: query[slice(*match.span(name))] for name in match.groupdict()}
+            if any(words.search(part) for part in match.groupdict().values()):
+                break
             if question := _ask(rule["question"], spans):
                 return _refuse("negation", query, "negation", [word], question=question)
     return _refuse("negation", query, "bare_negation", [word], question=rules["example"])

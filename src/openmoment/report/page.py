@@ -195,9 +195,11 @@ def _facts(video: str, found: Detections) -> str:
         "Fingerprint": origin.fingerprint,
         "Settings": settings,
     }
-    note = escape(f"Backbone: {describe_backbone(origin.backbone)}")
+    refused = [f"Not understood: {name}: {why}" for name, why in found.not_understood.items()]
+    told = (f"Backbone: {describe_backbone(origin.backbone)}", *refused, *found.notes)
+    notes = "".join(f'<p class="note">{escape(line)}</p>\n' for line in told)
     return (
-        f'{_list_of(facts, "facts")}<p class="note">{note}</p>\n'
+        f"{_list_of(facts, 'facts')}{notes}"
         f"<details><summary>How this was made</summary>{_list_of(more, 'more')}</details>\n"
     )
 
