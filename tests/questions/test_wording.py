@@ -41,6 +41,7 @@ def kinds(query: str, *, reads_english_alone: bool = True) -> list[str]:
         ("自転車に乗る", "language", "Japanese characters"),
         ("كرة السلة", "language", "Arabic letters"),
         ("ein Hund", "language", '"ein", "Hund"'),
+        ("Lippenstift auftragen", "nonsense", '"auftragen"'),
         ("un barco", "language", '"barco"'),
         ("arc et fleches", "language", '"fleches"'),
     ],
@@ -206,7 +207,7 @@ def test_nonsense_and_other_languages_are_refused(data_root: Path) -> None:
         return sum(said) / len(said)
 
     assert refused("nonsense") == 1.0
-    assert refused("other_languages") >= 0.75
+    assert refused("other_languages") >= 0.8
 
 
 PIECES = st.sampled_from(

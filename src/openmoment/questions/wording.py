@@ -112,7 +112,7 @@ def _unknown(query: str) -> Remark | None:
     if foreign and (is_foreign or any(word in unknown and word.islower() for word in others)):
         return _refuse("language", query, "language", words)
     known = [word for word in words if word not in unknown]
-    if not unknown or any(map(_is_name, unknown)) or any(is_common(fold(word)) for word in known):
+    if all(map(_is_name, unknown)) or any(is_common(fold(word)) for word in known):
         return None
     if len(known) >= len(unknown):
         return None
