@@ -241,7 +241,7 @@ class Detections:
     origin: Origin | None = field(default=None, repr=False)
     unsure: frozenset[str] = frozenset()
     """Queries that may occur or not: their moments are guesses."""
-    not_understood: Mapping[str, str] = field(default_factory=dict)
+    not_understood: Mapping[str, str] = field(default_factory=dict[str, str])
     """Queries whose words say nothing to the backbone, or the opposite: why, and what to do."""
     notes: tuple[str, ...] = ()
     """What bears on how far to trust all this: a sentence each."""
