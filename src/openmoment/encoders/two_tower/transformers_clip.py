@@ -64,7 +64,7 @@ class TransformersClip(TwoTower):
     def path(self) -> Path:
         return self.folder / WEIGHTS
 
-    @cached_property
+    @property
     def reads_english_alone(self) -> bool:
         """Not so where its tokens are those of many languages, as SigLIP 2's are."""
         config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
