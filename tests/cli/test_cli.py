@@ -46,16 +46,16 @@ def test_find_answers_in_every_form(demo: Path, tmp_path: Path) -> None:
     )
     assert result.exit_code == 0, result.output
     table = result.stdout.splitlines()
-    assert table[0].split() == ["start", "end", "query", "score"]
-    found = [line.split()[2:-1] for line in table[1:-1]]
+    assert table[0].split() == ["start", "end", "query", "how", "sure"]
+    found = [line.split()[2:-1] for line in table[1:-2]]
     assert [" ".join(words) for words in found] == [
         "a cup of coffee",
         "a cat",
         "a rocket launch",
         "a cup of coffee",
     ]
-    assert table[-1].startswith("not found: playing tennis")
-    assert "embedded" in result.stderr
+    assert table[-2].startswith("not found, how sure it occurs: playing tennis (0.")
+    assert table[-1].startswith("The backbone embedded goes by objects and places")
     assert all(path.exists() for path in files.values())
     assert "a cat" in files["f.html"].read_text()
     clips = sorted(files["clips"].iterdir())
@@ -84,6 +84,29 @@ def test_a_folder_is_answered_and_a_bad_video_loses_nothing(demo: Path, tmp_path
     assert [Path(failure["path"]).name for failure in answer["failed"]] == ["bad.mp4"]
     assert "bad.mp4" in result.stderr
     assert "a cat" in (tmp_path / "all.csv").read_text()
+
+
+def test_what_is_not_understood_is_said_by_name(demo: Path) -> None:
+    result = run("find", demo, "a cat", "!!!", "asdfgh", "no baby", "two dogs")
+    assert result.exit_code == 0, result.output
+    assert "not understood: !!!: no word to look for." in result.stdout
+    assert 'not understood: asdfgh: no English word that is known: "asdfgh".' in result.stdout
+    assert "--ask 'not \"baby\"'" in result.stdout
+    assert '"two dogs": how many is not counted.' in result.stdout
+    assert "0:00:12" in result.stdout
+    answer = json.loads(run("find", demo, "no baby", "asdfgh", "--json").stdout)
+    assert answer["moments"] == []
+    for query, part in zip(answer["queries"], ("--ask", "no English word"), strict=True):
+        assert (query["answer"], query["presence"]) == ("not understood", 0)
+        assert part in query["why"]
+
+
+def test_what_is_said_of_words_is_said_once_for_a_folder(demo: Path, tmp_path: Path) -> None:
+    for name in ("one.mp4", "two.mp4"):
+        (tmp_path / name).write_bytes(demo.read_bytes())
+    result = run("find", tmp_path, "a cat", "no baby", "two dogs", "--fps", 1)
+    assert result.stdout.count("not understood: no baby") == 1
+    assert result.stdout.count("how many is not counted") == 1
 
 
 def test_methods_and_their_settings_are_chosen_by_name(demo: Path) -> None:

@@ -36,8 +36,9 @@ def test_sentences_are_answered_by_rank(demo: Path) -> None:
     sentences = ("a cat looks at the camera", "somebody plays tennis on grass")
     done = run("find", demo, *sentences, "--task", "mr", "--top", 2)
     assert done.exit_code == 0, done.output
-    head, *rows = done.stdout.splitlines()
-    assert head.split() == ["rank", "start", "end", "query", "score"]
+    head, *rows, note = done.stdout.splitlines()
+    assert head.split() == ["rank", "start", "end", "query", "how", "sure"]
+    assert note.startswith("The backbone embedded")
     first = [row.split() for row in rows if sentences[0] in row]
     second = [row.split() for row in rows if sentences[1] in row]
     assert first + second == [row.split() for row in rows]  # in the order they were asked
@@ -74,7 +75,7 @@ def test_every_snippet_has_a_label_or_none(demo: Path, tmp_path: Path) -> None:
 
 def test_words_are_put_into_no_other_words_for_sentences_alone(demo: Path) -> None:
     asked = {
-        task: json.loads(run("find", demo, "a cat", "--task", task, "--json").stdout)["queries"]
+        task: json.loads(run("find", demo, "playing", "--task", task, "--json").stdout)["queries"]
         for task in ("tal", "mr", "as")
     }
     assert asked["tal"] == asked["as"]

@@ -74,6 +74,19 @@ def test_all_that_is_worth_a_look_is_kept(asked: dict[str, Any]) -> None:
     assert done == sorted(done) and done[-1] == 0.95
 
 
+def test_what_is_not_understood_is_kept_with_its_reason(asked: dict[str, Any]) -> None:
+    result = Finder()(asked | {"queries": ["no baby", "two dogs"]}, told)
+    assert result["names"] == ["no baby", "two dogs"]
+    assert list(result["not_understood"]) == ["no baby"]
+    assert "how many" in result["notes"][0]
+    assert result["thresholds"].keys() == {"no baby", "two dogs"}
+    result = Finder()(asked | {"queries": ["asdfgh"]}, told)
+    assert (result["names"], list(result["not_understood"])) == (["asdfgh"], ["asdfgh"])
+    (kept,) = read(Path(asked["predictions"])).values()
+    assert list(kept.not_understood) == ["no baby", "asdfgh"]
+    assert set(kept.names) == {"no baby", "two dogs", "asdfgh"}
+
+
 def test_a_calibration_says_from_which_score_on_each_query_is_shown(
     asked: dict[str, Any], tmp_path: Path
 ) -> None:

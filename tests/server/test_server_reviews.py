@@ -195,7 +195,7 @@ def test_thinning_keeps_the_peaks(scores: list[float], points: int) -> None:
     assert 1 <= len(thin.times_s) <= max(points, 1)
     assert thin.scores.max() == curve.scores.max() and thin.scores.min() == curve.scores.min()
     assert (np.diff(thin.times_s) > 0).all()
-    assert all(curve.scores[int(t)] == s for t, s in zip(*thin, strict=True))
+    assert all(curve.scores[int(t)] == s for t, s in zip(thin.times_s, thin.scores, strict=True))
 
 
 # out and in ----------------------------------------------------------------------------

@@ -7,7 +7,6 @@ import typer
 
 from openmoment.cli.text.console import print_json, progress_bar, say, verb
 from openmoment.cli.text.found import show
-from openmoment.encoders import describe_backbone
 
 
 @verb
@@ -40,5 +39,4 @@ def demo_verb(
     else:
         say(f"Asked of {video}: " + ", ".join(f'"{query}"' for query in QUERIES))
         show(video, found, with_name=False)
-        say(f"Backbone: {describe_backbone(pipeline.encoder.name)}.")
     say(f"Report: {report}")

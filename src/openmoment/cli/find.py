@@ -187,17 +187,18 @@ def find(
     if bare:
         say(f"{asked.priors}: nothing of {', '.join(bare)}. These go by their words alone.")
     answers = Answers(is_folder=video.is_dir())
+    told: set[str] = set()
     for path, found in ask(asking, videos, answers, bar=progress_bar, tell=say_fault):
         if not as_json:
-            show(path, found, with_name=len(videos) > 1)
+            show(path, found, with_name=len(videos) > 1, told=told)
         if outputs.clips:
             cut_clips(path, found, outputs.clips, exact=outputs.exact)
     outputs.write(answers)
     if as_json:
         print_json(answers.to_dict())
     elif answers.found:
-        for line in pipeline.notes or [f"Backbone: {describe_backbone(pipeline.encoder.name)}."]:
-            say(line)
+        if not pipeline.notes:
+            say(f"Backbone: {describe_backbone(pipeline.encoder.name)}.")
     if answers.failed:
         raise typer.Exit(INPUT_FAULT)
 

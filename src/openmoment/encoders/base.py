@@ -243,6 +243,11 @@ class SeesClips(Protocol):
         ...
 
 
+def reads_english_alone(encoder: VideoEncoder) -> bool:
+    """Whether words of other languages say nothing to an encoder, as is the rule."""
+    return getattr(encoder, "reads_english_alone", True)
+
+
 def file_suffix(encoder: VideoEncoder) -> str:
     """What the names of its feature files end in."""
     return getattr(encoder, "suffix", SUFFIX)

@@ -12,6 +12,7 @@ from openmoment.export.json import to_document
 from openmoment.features.captions import captions_for
 from openmoment.methods.base import Explains
 from openmoment.pipeline.answering import Pipeline
+from openmoment.pipeline.heard import Heard
 from openmoment.pipeline.queries import tidy_names
 from openmoment.priors import Example, examples_of, read_priors
 from openmoment.questions import Question, answered, names_of
@@ -48,8 +49,8 @@ class Asking:
     """What is asked of every video."""
 
     pipeline: Pipeline
-    names: tuple[str, ...]
-    """Of all queries, also those of the questions."""
+    heard: Heard
+    """All queries, also those of the questions."""
     words: Sequence[str] = ()
     questions: Sequence[Question] = ()
     examples: Mapping[str, Example] = field(default_factory=dict[str, Example])
@@ -69,17 +70,21 @@ class Asking:
         return self.pipeline.captioned(snippets, captions)
 
     def answer(
-        self, path: Path, snippets: Snippets, queries: Queries, answers: Answers
+        self, path: Path, snippets: Snippets, queries: Queries | None, answers: Answers
     ) -> Detections:
         """Localize one video, and keep what else was asked for."""
         explained = None
         video = str(path)
-        if self.is_explained:
+        if self.is_explained and queries is not None:
             explained = self.pipeline.explain(snippets, queries)
             answers.explained[video] = (explained, snippets.grid)
         if self.ranking:
-            answers.ranked[video] = self.ranking.localize(snippets, queries, video=video)
-        found = self.pipeline.localize(snippets, queries, video=video, explained=explained)
+            answers.ranked[video] = self.ranking.localize(
+                snippets, queries, video=video, heard=self.heard
+            )
+        found = self.pipeline.localize(
+            snippets, queries, video=video, explained=explained, heard=self.heard
+        )
         return answered(found, self.questions, self.words)
 
 
@@ -110,7 +115,7 @@ def prepare(
         bare = [name for name in names if known is not None and name not in known]
     asking = Asking(
         pipeline,
-        names,
+        pipeline.hear(names, examples=examples),
         words,
         questions,
         examples,
@@ -137,7 +142,7 @@ def ask(
             with bar(label) as progress:
                 snippets = asking.snippets(path, progress)
             if queries is None:  # once, and after the first video, where most mistakes are
-                queries = asking.pipeline.queries(asking.names, examples=asking.examples)
+                queries = asking.pipeline.queries_of(asking.heard, examples=asking.examples)
             found = asking.answer(path, snippets, queries, answers)
         except OpenMomentError as error:
             if len(videos) == 1:

@@ -14,7 +14,7 @@ from openmoment.calibration import Fitted, Source
 from openmoment.config import to_table
 from openmoment.detections import Detections
 from openmoment.encoders import Encoder
-from openmoment.encoders.base import IsWeak, Progress
+from openmoment.encoders.base import IsWeak, Progress, reads_english_alone
 from openmoment.encoders.prompts import AS_IT_IS, encode_with
 from openmoment.errors import ConfigError, QueryError
 from openmoment.features.cache import Cache
@@ -23,6 +23,7 @@ from openmoment.methods import Method
 from openmoment.methods.base import Answer, Answers, Explained, Explains, HasCurves
 from openmoment.methods.standing import judged, standing_of
 from openmoment.methods.traits import Traits
+from openmoment.pipeline.heard import Heard, hear
 from openmoment.pipeline.queries import encode_queries, join_examples, pair_queries, tidy_names
 from openmoment.pipeline.snippets import encode_snippets
 from openmoment.pipeline.tasks import TOP, best_of_each, segment
@@ -140,6 +141,22 @@ class Pipeline:
             return queries
         return join_examples(queries, examples, self.encoder, self.cache)
 
+    def hear(self, names: Sequence[str], *, examples: Mapping[str, Example] | None = None) -> Heard:
+        """What a person asks for, judged by its words: what is to be looked for, and what not.
+
+        Queries of which there are examples are taken as they are. Raises QueryError.
+        """
+        tidy = tidy_names((*names, *(examples or ())))
+        known = [name for name in tidy if self.priors is not None and name in self.priors]
+        shown = (*known, *(examples or ()))
+        return hear(tidy, reads_english_alone=reads_english_alone(self.encoder), shown=shown)
+
+    def queries_of(
+        self, heard: Heard, *, examples: Mapping[str, Example] | None = None
+    ) -> Queries | None:
+        """What is to be looked for, as `queries` gives it; None where that is nothing."""
+        return self.queries(heard.understood, examples=examples) if heard.understood else None
+
     def captioned(self, snippets: Snippets, captions: Captions) -> Snippets:
         """The snippets with their captions, which the text tower embeds as they are."""
         if not len(captions):
@@ -163,21 +180,26 @@ class Pipeline:
     def localize(
         self,
         snippets: Snippets,
-        queries: Queries,
+        queries: Queries | None,
         *,
         video: str,
         explained: Explained | Answer | None = None,
+        heard: Heard | None = None,
     ) -> Detections:
         """The method's detections, with where they come from.
 
         ``explained`` is what the method's own `explain` or `answer` gave, if it was asked before.
+        ``heard`` is what the queries are of: the answer tells of all of it, and there may be
+        nothing to look for.
         """
-        answer = explained or self._answer(snippets, queries)
-        found, curves = clip_to(answer.detections, snippets.duration_s), answer.curves
-        if self._is_held_against_bank:
-            found, curves = self._judge(found, curves, snippets, queries)
-        if self.calibration:
-            found = self.calibration.apply(found)
+        found, curves = Detections.empty(()), np.zeros((0, len(snippets)))
+        if queries is not None:
+            answer = explained or self._answer(snippets, queries)
+            found, curves = clip_to(answer.detections, snippets.duration_s), answer.curves
+            if self._is_held_against_bank:
+                found, curves = self._judge(found, curves, snippets, queries)
+            if self.calibration:
+                found = self.calibration.apply(found)
         origin = Origin(
             video=video,
             duration_s=snippets.duration_s,
@@ -186,7 +208,7 @@ class Pipeline:
             method=self.method_name,
             settings=self.settings
             | self._asked
-            | ({"examples": dict(queries.examples)} if queries.examples else {}),
+            | ({"examples": dict(queries.examples)} if queries and queries.examples else {}),
             source_sha256=snippets.recipe.source_sha256,
             grid=snippets.grid,
             curves=None if curves is None else curves.astype(np.float32),
@@ -196,11 +218,11 @@ class Pipeline:
         match self.task:
             case "mr":
                 found = best_of_each(found, self.top)
-            case "as":
+            case "as" if queries is not None:
                 found = segment(found, by_curves=self.traits.task == "as")
             case _:
                 pass
-        return Detections.holding(found)
+        return Detections.holding(heard.whole(found) if heard else found)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -323,7 +345,8 @@ class Pipeline:
         """When each query happens in the video, best first.
 
         ``images`` are queries too, and ``priors`` join the words that they are of. ``ask`` are
-        questions beyond one label (docs/questions.md), each answered beside the queries. Raises
+        questions beyond one label (docs/questions.md), each answered beside the queries. What a
+        backbone cannot know of words is said: `Detections.not_understood`, `notes`. Raises
         VideoError for the video, QueryError for the queries, FormatError for the pictures.
         """
         if isinstance(queries, Queries):
@@ -336,7 +359,9 @@ class Pipeline:
         names = [*words, *names_of(questions)]
         tidy = tidy_names(names) if names or not images else ()
         examples = examples_of(tidy, priors=priors, images=images)
+        heard = self.hear(tidy, examples=examples)
         snippets = self.snippets(Path(video), progress=progress)
         # words after the video, where most mistakes are
-        found = self.localize(snippets, self.queries(tidy, examples=examples), video=str(video))
+        encoded = self.queries_of(heard, examples=examples)
+        found = self.localize(snippets, encoded, video=str(video), heard=heard)
         return Detections.holding(answered(found, questions, words))

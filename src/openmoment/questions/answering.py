@@ -62,10 +62,12 @@ def answer(question: Question, found: Detections, *, duration_s: float | None = 
     """The moments that answer the question, as detections whose one name is its canonical text.
 
     ``duration_s`` is the video's, by default what ``found`` says of it. The presence is the best
-    score. Raises QueryError for a label that was not looked for, and for ``not`` where nothing
-    tells how long the video is.
+    score. With a label that was not understood the question is not, either. Raises QueryError for
+    a label that was not looked for, and for ``not`` where nothing tells how long the video is.
     """
     _refuse_unknown(question, found.names)
+    if unclear := [name for name in question.names if name in found.not_understood]:
+        return _not_understood(question, unclear, found)
     if duration_s is None and found.origin is not None:
         duration_s = found.origin.duration_s
     if duration_s is None and question.needs_duration:
@@ -79,6 +81,17 @@ def answer(question: Question, found: Detections, *, duration_s: float | None = 
         names=(str(question),),
         presence=np.array([moments.scores.max(initial=0.0)]),
         origin=_origin_of(question, moments, found.origin),
+    )
+
+
+def _not_understood(question: Question, unclear: Sequence[str], found: Detections) -> Detections:
+    """No answer, and why its labels were not looked for."""
+    why = " ".join(f'"{name}": {found.not_understood[name]}' for name in unclear)
+    nothing = Moments(np.zeros((0, 2)), np.zeros(0))
+    return replace(
+        Detections.empty([str(question)]),
+        origin=_origin_of(question, nothing, found.origin),
+        not_understood={str(question): why},
     )
 
 
@@ -103,6 +116,9 @@ def with_answers(
         names=tuple(part.names[0] for part in parts),
         presence=np.concatenate([part.presence for part in parts]),
         origin=_joined_origin(found.origin, [part.origin for part in parts], map(str, given)),
+        unsure=frozenset[str]().union(*(part.unsure for part in parts)),
+        not_understood={n: why for part in parts for n, why in part.not_understood.items()},
+        notes=found.notes,
     )
     return joined[np.argsort(-joined.scores, kind="stable")]
 

@@ -253,6 +253,8 @@ def test_specs(folders: dict[str, Path], tmp_path: Path) -> None:
     assert parse_spec("ViT-B-32@openai") == Weights("ViT-B-32", tag="openai")
     assert parse_spec("nothing") is None
     assert OpenClip(Weights("ViT-B-32", path=file)).name == "ViT-B-32@open_clip_model"
+    assert OpenClip(Weights("ViT-B-32", tag="openai")).reads_english_alone
+    assert not OpenClip(Weights("ViT-B-16-SigLIP2", tag="webli")).reads_english_alone
     assert repo_of(Weights("ViT-B-32", tag="openai")) == "timm/vit_base_patch32_clip_224.openai"
     with pytest.raises(ConfigError, match="no weights 'mine'"):
         repo_of(Weights("ViT-B-32", tag="mine"))

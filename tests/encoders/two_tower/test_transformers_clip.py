@@ -1,6 +1,7 @@
 """CLIP folders of transformers: equal to its own answers."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from openmoment.encoders import load_encoder  # noqa: E402
-from openmoment.encoders.base import Encoder  # noqa: E402
+from openmoment.encoders.base import Encoder, reads_english_alone  # noqa: E402
 from openmoment.errors import ConfigError, MissingWeightsError, UnknownNameError  # noqa: E402
 
 WORDS = ("a", "video", "of", "action", "pole", "vault", "cat")
@@ -83,3 +84,14 @@ def test_folders_that_will_not_do(folder: Path, tmp_path: Path) -> None:
         load_encoder(str(tmp_path))
     with pytest.raises(ConfigError, match="precision"):
         load_encoder(str(folder), precision="int4")
+
+
+def test_many_tokens_are_of_many_languages(folder: Path, tmp_path: Path) -> None:
+    encoder = load_encoder(str(folder))
+    assert reads_english_alone(encoder)
+    copy = tmp_path / "small"
+    shutil.copytree(folder, copy)
+    config = json.loads((copy / "config.json").read_text())
+    config["text_config"]["vocab_size"] = 256_000
+    (copy / "config.json").write_text(json.dumps(config))
+    assert not reads_english_alone(load_encoder(str(copy)))

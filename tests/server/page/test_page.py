@@ -54,7 +54,8 @@ def test_a_person_finds_corrects_exports_and_comes_back(
     page.click("#find-button")
     page.locator(".job progress").wait_for()
     page.locator(".head").nth(1).wait_for(timeout=WORK_MS)
-    assert "does not occur" in page.locator(".presence").nth(1).inner_text()
+    assert "not found 0.0" in page.locator(".presence").nth(1).inner_text()
+    assert "goes by objects and places" in page.locator("#lane-notes").inner_text()
     until(page, "document.querySelectorAll('tr[data-id]').length > 0")
     found = rows(page)
 

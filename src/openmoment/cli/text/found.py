@@ -8,8 +8,11 @@ _COLUMNS = ("start", "end", "query", "how sure")
 _UNSURE = " (unsure)"
 
 
-def show(path: Path, found: Detections, *, with_name: bool) -> None:
-    """The table: in order of time, or, of sentences, one after the other by rank."""
+def show(path: Path, found: Detections, *, with_name: bool, told: set[str] | None = None) -> None:
+    """The table: in order of time, or, of sentences, one after the other by rank.
+
+    What is said of the queries themselves joins ``told``, and is not said where it is there.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -29,9 +32,15 @@ def show(path: Path, found: Detections, *, with_name: bool) -> None:
     presence = dict(zip(found.names, found.presence, strict=True))
     for answer in ("unsure", "not found"):
         names = [name for name in found.names if found.answer_of(name) == answer]
-        told = ", ".join(f"{name} ({presence[name]:.2f})" for name in names)
+        sure = ", ".join(f"{name} ({presence[name]:.2f})" for name in names)
         if names:
-            console.print(Text(f"{answer}, how sure it occurs: {told}"))
+            console.print(Text(f"{answer}, how sure it occurs: {sure}"))
+    told = set() if told is None else told
+    refused = [f"not understood: {name}: {why}" for name, why in found.not_understood.items()]
+    for line in (*refused, *found.notes):
+        if line not in told:
+            console.print(Text(line), soft_wrap=True)
+            told.add(line)
 
 
 def timed_rows(found: Detections) -> list[tuple[str, ...]]:

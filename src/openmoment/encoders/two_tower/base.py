@@ -4,6 +4,7 @@ A file of safetensors weights, a device and a precision, a fingerprint of all th
 number, and videos encoded before the visual projection.
 """
 
+import re
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +22,7 @@ from openmoment.types import Recipe, Snippets
 TEMPLATES = ("a video of action {}",)
 """The prompt of T3AL and of the naive baselines."""
 PRECISIONS = ("fp32", "bf16", "fp16")
+_MANY_LANGUAGES = re.compile(r"siglip-?2|multilingual|xlm|nllb", re.IGNORECASE)
 _VERSION = "v1"  # of this way from frames to features; part of every fingerprint
 
 
@@ -43,6 +45,11 @@ class TwoTower:
     picture_side = None
     picture_batch = 16
     space: ProjectedSpace
+
+    @property
+    def reads_english_alone(self) -> bool:
+        """Not so where the name says that it was trained on captions of many languages."""
+        return not _MANY_LANGUAGES.search(self.name)
 
     def __init__(self, *, device: str, precision: str) -> None:
         check_precision(precision)

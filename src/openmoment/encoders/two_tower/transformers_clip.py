@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 KINDS = ("clip", "siglip", "siglip2")
 WEIGHTS = "model.safetensors"
+_MANY_TOKENS = 100_000
 
 
 def is_folder(path: Path) -> bool:
@@ -62,6 +63,12 @@ class TransformersClip(TwoTower):
     @cached_property
     def path(self) -> Path:
         return self.folder / WEIGHTS
+
+    @property
+    def reads_english_alone(self) -> bool:
+        """Not so where its tokens are those of many languages, as SigLIP 2's are."""
+        config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        return (config.get("text_config") or {}).get("vocab_size", 0) < _MANY_TOKENS
 
     def _read_projections(self) -> Projections:
         path = self.path

@@ -1,5 +1,6 @@
 """The job "find": all that a method proposes for some queries in a video."""
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +17,6 @@ from openmoment.export.json import read, write
 from openmoment.features.cache import Cache
 from openmoment.pipeline import load_pipeline
 from openmoment.pipeline.answering import Pipeline
-from openmoment.pipeline.queries import tidy_names
 from openmoment.postprocess import thresholds_of
 from openmoment.server.work.curves import write_curves
 from openmoment.server.work.worker import Tell
@@ -38,8 +38,8 @@ class Finder:
     def __call__(self, task: Mapping[str, Any], tell: Tell) -> dict[str, Any]:
         """Write the predictions of ``task``, and their curves.
 
-        Gives the names asked, the threshold of each and the settings of the method. Raises
-        OpenMomentError.
+        Gives the names asked, which of them were not understood and why, what is to be noted, the
+        threshold of each name and the settings of the method. Raises OpenMomentError.
         """
         tell(None, "loading the backbone")
         pipeline = self._load(task["backbone"], task["method"], task["checkpoint"])
@@ -50,8 +50,9 @@ class Finder:
         tell(0.0, "reading the video")
         snippets = pipeline.snippets(Path(task["path"]), progress=progress)
         tell(_READING, "looking for the words")
-        queries = pipeline.queries(tidy_names(task["queries"]))
-        ranked = pipeline.ranking().localize(snippets, queries, video=task["name"])
+        heard = pipeline.hear(task["queries"])
+        queries = pipeline.queries_of(heard)
+        ranked = pipeline.ranking().localize(snippets, queries, video=task["name"], heard=heard)
         tell(_READING, "writing the predictions")
         write_curves(ranked, pipeline.cache or Cache())
         decisions = _decisions(pipeline, ranked, task.get("calibration"))
@@ -100,13 +101,11 @@ def keep_predictions(ranked: Detections, path: Path) -> None:
         asked = {n: float(p) for n, p in zip(old.names, old.presence, strict=True)}
         asked |= {n: float(p) for n, p in zip(ranked.names, ranked.presence, strict=True)}
         rows = [Row(*d) for d in old if d.name not in new] + [Row(*d) for d in ranked]
+        unlike = {n: why for n, why in old.not_understood.items() if n not in new}
         ranked = replace(
             from_rows(rows, asked),
             origin=ranked.origin,
-            not_understood={
-                name: why for name, why in old.not_understood.items() if name not in new
-            }
-            | dict(ranked.not_understood),
+            not_understood=unlike | dict(ranked.not_understood),
             notes=ranked.notes,
         )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +117,8 @@ def _maker(found: Detections) -> tuple[object, ...]:
     origin = found.origin
     if origin is None:
         return ()
-    return origin.source_sha256, origin.fingerprint, origin.method, repr(origin.settings)
+    settings = json.dumps(origin.settings)  # in which a file has them
+    return origin.source_sha256, origin.fingerprint, origin.method, settings
 
 
 def _load(backbone: str, method: str | None, checkpoint: str | None) -> Pipeline:
