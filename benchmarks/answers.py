@@ -19,7 +19,7 @@ from sets import COMPOSED_CLASSES, Video, composed, data_root, half_of, prompt_n
 from sklearn.metrics import roc_auc_score
 
 from openmoment.evaluation.detection import evaluate_detection
-from openmoment.evaluation.grounding import calibration_error, evaluate_grounding
+from openmoment.evaluation.grounding import among, calibration_error, evaluate_grounding
 from openmoment.methods.standing import Standing, standing_of
 from openmoment.pipeline import load_pipeline
 from openmoment.pipeline.answering import Pipeline
@@ -93,7 +93,15 @@ def composed_lines(pipeline: Pipeline, part: str) -> Iterator[str]:
         f"{kind} {(np.concatenate(told[kind]) >= SURE).mean():.3f}"
         for kind in ("nonsense", "other languages")
     )
-    yield "  " + evaluate_grounding(said, truths).to_text().replace("\n", "\n  ")
+    everyday = json.loads((data_root() / "query_words.json").read_text())["everyday_absent"]
+    for title, others in (
+        ("the six names", []),
+        (f"beside {len(everyday)} everyday names that do not occur", everyday),
+        (f"beside {len(queries['absent'])} names that do not occur", queries["absent"].names),
+    ):
+        about = {key: among(found, [*truths[key].names, *others]) for key, found in said.items()}
+        told_of = evaluate_grounding(about, truths).to_text().splitlines()[0]
+        yield f"  {title}: {told_of}"
 
 
 def frame_aucs(found: Detections, video: Video) -> Iterator[float]:

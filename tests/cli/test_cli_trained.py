@@ -143,13 +143,14 @@ def test_find_with_a_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
     assert answer["method"]["name"] == "tiny"
     assert answer["method"]["settings"]["length"] == 16
     assert answer["method"]["settings"]["fps"] == 2.0  # as it was trained, not the backbone's 4
-    assert answer["moments"]
+    assert answer["method"]["settings"]["min_presence"] == 0.4  # held against the bank
+    assert not answer["moments"]  # of noise
+    assert "tiny's own scores, which are not calibrated" in answer["notes"][0]
     made = answer["method"]["settings"]["checkpoint"]
     assert made == f"tiny-{sha256(checkpoint / 'model.safetensors')[:8]}"
-    few = json.loads(run(*asked, "--set", "min_score=0.9999").stdout)
-    assert not few["moments"] and not any(query["found"] for query in few["queries"])
     ranked = json.loads((tmp_path / "all.json").read_text())["results"]["a"]
-    assert len(ranked) == len(answer["moments"])
+    assert len(ranked) > 1
+    assert min(row["score"] for row in ranked) > 0.0  # its own
 
 
 def test_a_checkpoint_is_asked_for_by_its_own_names(
