@@ -99,6 +99,35 @@ def test_a_prediction_file_is_scored(predictions: Path, truth: Path, tmp_path: P
         assert (tmp_path / "r" / name).is_file()
 
 
+def test_whether_it_is_told_what_does_not_occur(predictions: Path, truth: Path) -> None:
+    asked = ("evaluate", predictions, "--gt", truth, "--cgf1")
+    told = json.loads(run(*asked, "--json").stdout)["grounding"]
+    # four pairs: the dog of day1 with a false alarm, its cat missed, the dog of day2 at tIoU 0.6,
+    # and no cat there, rightly
+    mcc = 2 / (2 * 3 * 1 * 2) ** 0.5
+    assert told["pairs"] == 4
+    assert told["mcc"] == pytest.approx(mcc, abs=1e-3)
+    assert told["cgf1_at"]["0.5"] == pytest.approx(100 * 2 / 3 * mcc, abs=0.05)
+    assert told["cgf1_at"]["0.75"] == pytest.approx(100 / 3 * mcc, abs=0.05)
+    assert (told["yes_present"], told["yes_absent"]) == (pytest.approx(66.67), 0.0)
+    lines = run(*asked).stdout
+    assert "of 4 pairs of a video and a query" in lines
+    assert "Found: 67 % of the queries that occur, 0 % of those that do not" in lines
+
+
+def test_a_method_is_held_to_what_it_says_not_to_all_that_it_ranks(
+    world: tuple[Path, Path],
+) -> None:
+    truth, features = world
+    asked = ("evaluate", "--gt", truth, "--features", features, "--cgf1", "--json", "--method")
+    told = json.loads(run(*asked, "similarity").stdout)["grounding"]
+    assert told["pairs"] == 18  # three names in six films, and each occurs in all
+    assert told["mcc"] is None and told["cgf1"] is None and told["yes_absent"] is None
+    assert told["yes_present"] > 90
+    blind = json.loads(run(*asked, "similarity", "--set", "min_presence=1").stdout)["grounding"]
+    assert blind["yes_present"] == 0.0
+
+
 def test_the_page_of_a_diagnosis_names_what_it_is_about(
     predictions: Path, truth: Path, tmp_path: Path
 ) -> None:
