@@ -36,7 +36,7 @@ from openmoment.types import SnippetGrid
 
 FPS = 4.0
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, -0.5)
-RANKING = {"min_presence": 0.0, "min_score": 0.0}
+RANKING = dict(Similarity.RANKING)
 
 
 # ---------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ class CuedSpace:
     """A space whose logits have a cue of the video in them; nothing else changes."""
 
     def __init__(self, space: object) -> None:
-        self._space, self.presence, self.match = space, space.presence, space.match
+        self._space = space
         self.evidence = space.evidence
         self.cue: np.ndarray | float = 0.0
 

@@ -31,6 +31,8 @@ from sklearn.metrics import roc_auc_score
 from openmoment.evaluation.detection import PROFILES, evaluate_detection
 from openmoment.methods import Explains, HasCurves
 from openmoment.methods.oracles import Oracle
+from openmoment.methods.similarity import Similarity
+from openmoment.methods.t3al import T3al
 from openmoment.pipeline import load_pipeline
 from openmoment.pipeline.answering import Pipeline
 from openmoment.types import Detections, Queries
@@ -39,15 +41,15 @@ TIOUS = PROFILES["fine"]
 UCF101_NAMES = Path(__file__).parent / "ucf101_names.txt"
 NONSENSE = ("blorf", "wugging", "trimbly", "snarp", "quolt", "femmick", "dax", "plirtz")
 METHODS = {
-    "similarity": {"min_presence": 0, "min_score": 0},
+    "similarity": {**Similarity.RANKING},
     "frame_threshold": {},
     "frame_threshold, 0.5": {"threshold": 0.5},
     "whole_video": {"top_labels": 100},
-    "t3al, T=0": {"min_presence": 0, "steps": 0},
-    "t3al": {"min_presence": 0},
-    "t3al, L_z alone": {"min_presence": 0, "loss": "lz"},
-    "t3al, L_s alone": {"min_presence": 0, "loss": "ls"},
-    "t3al, cross-entropy": {"min_presence": 0, "loss": "bce"},
+    "t3al, T=0": {**T3al.RANKING, "steps": 0},
+    "t3al": {**T3al.RANKING},
+    "t3al, L_z alone": {**T3al.RANKING, "loss": "lz"},
+    "t3al, L_s alone": {**T3al.RANKING, "loss": "ls"},
+    "t3al, cross-entropy": {**T3al.RANKING, "loss": "bce"},
     "t3al, one label": {"labels": "single"},
 }
 ORACLES = {
@@ -130,7 +132,8 @@ def _oracle_row(
 
 
 def _with(pipeline: Pipeline, title: str, settings: dict) -> Pipeline:
-    other = load_pipeline(pipeline.encoder.name, title.partition(",")[0], settings=settings)
+    name = title.partition(",")[0]
+    other = load_pipeline(pipeline.encoder.name, name, settings=settings, is_judged=False)
     return replace(other, encoder=pipeline.encoder)
 
 

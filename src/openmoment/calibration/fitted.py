@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray as Array
 
-from openmoment.encoders.base import Calibration
 from openmoment.errors import ConfigError
 from openmoment.methods import METHODS
 from openmoment.reviews import MadeBy
@@ -20,6 +19,14 @@ _EDGE = 1e-4
 """Scores closer to 0 or 1 are taken for that: files have four digits."""
 _ASKED = frozenset({"examples", "task", "top", "calibration"})
 """What settings say of a question rather than of the method."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """From evidence to probability: ``sigmoid(slope * (evidence - middle))``."""
+
+    slope: float
+    middle: float
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ Axes: t snippets, k texts, d joint width, d_in width of the stored features.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
@@ -19,17 +18,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[float, float], None]
 """Called with (seconds of video done, seconds in all) while a video is encoded."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """From evidence to probability: ``sigmoid(slope * (evidence - middle))``.
-
-    Fitted on real video by benchmarks/calibrate.py, for one backbone.
-    """
-
-    slope: float
-    middle: float
 
 
 class Towers(NamedTuple):
