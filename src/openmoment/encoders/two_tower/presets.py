@@ -100,7 +100,7 @@ class PECore(OpenClip):
 
 
 class PECoreS16(PECore):
-    """Perception Encoder S/16 at 384 pixels: trained on video too; the smallest download."""
+    """Perception Encoder S/16 at 384 pixels: trained on video too; a small download."""
 
     name = "pe-core-s-16-384"
     weights = Weights("PE-Core-S-16-384", "meta", repo="timm/PE-Core-S-16-384")
