@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from openmoment.cli.options.methods import Device, Precision
 from openmoment.cli.options.outputs import Json
@@ -21,7 +22,14 @@ from openmoment.errors import ConfigError
 if TYPE_CHECKING:
     from openmoment.encoders.two_tower.open_clip_names import Weights
 
-app = typer.Typer(invoke_without_command=True)
+
+class Verbs(TyperGroup):
+    """Verbs below a verb, which sees the context that its annotation promises."""
+
+    context_class = typer.Context
+
+
+app = typer.Typer(cls=Verbs, invoke_without_command=True)
 
 
 @app.callback()

@@ -4,6 +4,7 @@ One small file in the cache folder, by fingerprint, so that other weights are me
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,12 @@ def keep_speed(encoder: VideoEncoder, frames_per_s: float) -> None:
     write_text(json.dumps(kept, indent=1), path)
 
 
-def known_speed(name: str, encoder: type[VideoEncoder]) -> float | None:
+def known_speed(name: str, make: Callable[[], VideoEncoder]) -> float | None:
     """Frames a second of a backbone that is ready, on the processor; None: never measured."""
     kept = _read(_path())
     if not any(row.get("name") == name for row in kept.values()):
         return None  # and no weights are hashed to find that out
-    row = kept.get(_key(encoder()))
+    row = kept.get(_key(make()))
     return None if row is None else float(row["frames_per_s"])
 
 

@@ -123,6 +123,7 @@ def check_backbone(pipeline: Pipeline, video: Path | None = None, *, bar: Bar = 
     told_apart = _told_apart(found.presence[: len(SHOWN)], found.presence[len(SHOWN) :])
     tiou = {name: _tiou(found, index, truth_of(name)) for index, name in enumerate(SHOWN)}
     named, cosine = _named(encoder, snippets, queries), _mean_cosine(encoder, snippets, queries)
+    mean_tiou = float(np.mean([*tiou.values()]))
     frames_per_s = len(snippets) / taken_s
     keep_speed(encoder, round(frames_per_s, 2))
     seen = None if video is None else _look(pipeline, video, queries)
@@ -138,7 +139,7 @@ def check_backbone(pipeline: Pipeline, video: Path | None = None, *, bar: Bar = 
         told_apart=told_apart,
         tiou=tiou,
         cosine=cosine,
-        problem=_problem(encoder, snippets, named, told_apart, float(np.mean([*tiou.values()]))),
+        problem=_problem(encoder, snippets.features, named, told_apart, mean_tiou),
         seen=seen,
     )
 
@@ -158,12 +159,11 @@ def require_works(checked: Checked) -> None:
 
 
 def _problem(
-    encoder: Encoder, snippets: Snippets, named: int, told_apart: float, tiou: float
+    encoder: Encoder, features: Float[Array, "t d"], named: int, told_apart: float, tiou: float
 ) -> str | None:
     cure = (
         "Pull the weights again, or give others; with MODEL@FILE, see that the file is of the MODEL"
     )
-    features = snippets.features
     if not np.isfinite(features).all():
         return f"{encoder.name} does not work here: its features are no numbers. {cure}."
     if features.std(axis=0).max() < _ALIKE * np.abs(features).max():

@@ -305,6 +305,12 @@ class FakeHub:
         names = [type("Sibling", (), {"rfilename": name}) for name in self.files]
         return type("Info", (), {"siblings": names})
 
+    def hf_hub_url(self, repo: str, name: str) -> str:
+        return f"{repo}/{name}"
+
+    def get_hf_file_metadata(self, url: str):
+        return type("Metadata", (), {"etag": None, "size": None})
+
     def hf_hub_download(self, repo: str, name: str) -> str:
         self.fetched.append(name)
         return str(self.files[name])
