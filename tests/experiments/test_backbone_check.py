@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from commands import refusal, run
 from fakes import FakeEncoder
-from numpy import ndarray as Array
 from videos import make_video
 
 from openmoment.cli.text.ready import list_backbones
@@ -21,6 +20,9 @@ from openmoment.experiments.backbone_check import (
     ABSENT,
     SHOWN,
     Checked,
+    _mismatch,
+    _unfit,
+    _unreadable,
     check_backbone,
     require_works,
     truth_of,
@@ -98,19 +100,19 @@ def test_pictures_of_another_model_are_refused(
     assert "\n" not in str(error.value)
 
 
-def test_naming_alone_is_not_enough(checked: Checked) -> None:
-    """A backbone that takes everything for present, or whose times are off, is refused."""
+def test_each_thing_that_can_be_wrong_is_named(checked: Checked) -> None:
     encoder, features = Embedded(), np.random.default_rng(0).random((4, 3), np.float32)
-
-    def problem(features: Array, *found: float) -> str:
-        return str(backbone_check._problem(encoder, features, *found))
-
-    assert problem(features, 8, 0.9, 0.9) == "None"
-    assert "tells what is there" in problem(features, 8, 0.5, 0.9)
-    assert "its times fit by 0.20" in problem(features, 8, 0.9, 0.2)
-    assert "names 2 scenes of 8" in problem(features, 2, 0.9, 0.9)
-    assert "are no numbers" in problem(features * np.nan, 8, 0.9, 0.9)
-    assert "all pictures look alike" in problem(np.full_like(features, 3.0), 8, 0.9, 0.9)
+    assert _unreadable(encoder, features) is None
+    assert "are no numbers" in str(_unreadable(encoder, features * np.nan))
+    assert "all pictures look alike" in str(_unreadable(encoder, np.full_like(features, 3.0)))
+    assert _mismatch(encoder, 6, 0.0) is None
+    assert "names 5 scenes of 8" in str(_mismatch(encoder, 5, None))
+    encoder.unrelated_over = 0.1  # type: ignore[attr-defined]
+    assert _mismatch(encoder, 8, 0.11) is _mismatch(encoder, 8, None) is None
+    assert "the mean cosine of pictures and texts is 0.01" in str(_mismatch(encoder, 8, 0.01))
+    assert _unfit(encoder, 0.8, 0.5) is None
+    assert "in 50% of pairs" in str(_unfit(encoder, 0.5, 0.9))
+    assert "its times fit by 0.20" in str(_unfit(encoder, 0.9, 0.2))
     with pytest.raises(MissingWeightsError, match="no use"):
         require_works(replace(checked, problem="no use"))
 

@@ -106,6 +106,7 @@ def pull_verb(
 
     What was interrupted goes on where it stopped, and what arrives is checked by its SHA-256.
     """
+    from openmoment.encoders import ENCODERS
     from openmoment.encoders.two_tower.open_clip_names import repo_of
     from openmoment.encoders.weights.hub import pull
 
@@ -113,7 +114,8 @@ def pull_verb(
     repo = repo_of(weights)
     say(f"{name}: {about}from https://huggingface.co/{repo}. Ctrl-C stops it, and it resumes.")
     say(f"{name}: {pull(repo)}")
-    say(f"Does it work here? openmoment models check {name}")
+    lacks = ENCODERS[name].missing() if name in ENCODERS else None
+    say(lacks or f"Does it work here? openmoment models check {name}")
 
 
 def _weights_of(name: str) -> "tuple[Weights, str]":

@@ -55,6 +55,7 @@ TOLD_APART = 0.8
 """Of pairs of a shown and an absent thing, those in which the shown one is the likelier."""
 TIOU = 0.5
 _MARGIN_S = 0.5  # at each end of a scene it fades
+_CURE = "Pull its weights again, or give others; of MODEL@FILE see that the file is of the MODEL"
 _ALIKE = 1e-4  # features that vary by less, relative to their size, say nothing
 
 
@@ -139,7 +140,9 @@ def check_backbone(pipeline: Pipeline, video: Path | None = None, *, bar: Bar = 
         told_apart=told_apart,
         tiou=tiou,
         cosine=cosine,
-        problem=_problem(encoder, snippets.features, named, told_apart, mean_tiou),
+        problem=_unreadable(encoder, snippets.features)
+        or _mismatch(encoder, named, cosine)
+        or _unfit(encoder, told_apart, mean_tiou),
         seen=seen,
     )
 
@@ -158,29 +161,38 @@ def require_works(checked: Checked) -> None:
         raise MissingWeightsError(checked.problem)
 
 
-def _problem(
-    encoder: Encoder, features: Float[Array, "t d"], named: int, told_apart: float, tiou: float
-) -> str | None:
-    cure = (
-        "Pull the weights again, or give others; with MODEL@FILE, see that the file is of the MODEL"
-    )
+def _unreadable(encoder: Encoder, features: Float[Array, "t d"]) -> str | None:
     if not np.isfinite(features).all():
-        return f"{encoder.name} does not work here: its features are no numbers. {cure}."
+        return f"{encoder.name} does not work here: its features are no numbers. {_CURE}."
     if features.std(axis=0).max() < _ALIKE * np.abs(features).max():
-        return f"{encoder.name} does not work here: all pictures look alike to it. {cure}."
-    if named < NAMED:
-        return (
-            f"{encoder.name} does not work here: it names {named} scenes of 8 (by chance 1), "
-            f"so its pictures and its words are not of one model, or its weights are not what they "
-            f"say. {cure}."
-        )
-    if told_apart < TOLD_APART or tiou < TIOU:
-        return (
-            f"{encoder.name} does not work here: it names what it sees, but tells what is "
-            f"there from what is not in {told_apart:.0%} of pairs (expected {TOLD_APART:.0%}), and "
-            f"its times fit by {tiou:.2f} (expected {TIOU:.2f}). Use another: openmoment models."
-        )
+        return f"{encoder.name} does not work here: all pictures look alike to it. {_CURE}."
     return None
+
+
+def _mismatch(encoder: Encoder, named: int, cosine: float | None) -> str | None:
+    """Whether the pictures and the words are of one model: what each scene is called, and where
+    the two lie, of models of which that is known."""
+    floor = getattr(encoder, "unrelated_over", None)
+    if named < NAMED:
+        found = f"it names {named} scenes of 8 (by chance 1)"
+    elif floor is not None and cosine is not None and cosine < floor:
+        found = f"the mean cosine of pictures and texts is {cosine:.2f} (expected {floor:.2f})"
+    else:
+        return None
+    return (
+        f"{encoder.name} does not work here: {found}, so its pictures and its words are not of "
+        f"one model, or its weights are not what they say. {_CURE}."
+    )
+
+
+def _unfit(encoder: Encoder, told_apart: float, tiou: float) -> str | None:
+    if told_apart >= TOLD_APART and tiou >= TIOU:
+        return None
+    return (
+        f"{encoder.name} does not work here: it names what it sees, but tells what is there from "
+        f"what is not in {told_apart:.0%} of pairs (expected {TOLD_APART:.0%}), and its times fit "
+        f"by {tiou:.2f} (expected {TIOU:.2f}). Use another: openmoment models."
+    )
 
 
 def _warm_up(encoder: Encoder) -> None:
