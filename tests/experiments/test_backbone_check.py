@@ -106,7 +106,7 @@ def test_each_thing_that_can_be_wrong_is_named(checked: Checked) -> None:
     assert "are no numbers" in str(_unreadable(encoder, features * np.nan))
     assert "all pictures look alike" in str(_unreadable(encoder, np.full_like(features, 3.0)))
     assert _mismatch(encoder, 6, 0.0) is None
-    assert "names 5 scenes of 8" in str(_mismatch(encoder, 5, None))
+    assert "of 8 scenes it names 5" in str(_mismatch(encoder, 5, None))
     encoder.unrelated_over = 0.1  # type: ignore[attr-defined]
     assert _mismatch(encoder, 8, 0.11) is _mismatch(encoder, 8, None) is None
     assert "the mean cosine of pictures and texts is 0.01" in str(_mismatch(encoder, 8, 0.01))
@@ -149,7 +149,7 @@ def test_what_cannot_be_checked_is_said_in_a_line(tmp_path: Path) -> None:
     assert "Did you mean" in refusal("models", "check", "embeded")
 
 
-def test_random_weights_are_refused(tmp_path: Path) -> None:
+def test_random_weights_are_refused(tmp_path: Path, own_cache: Path) -> None:
     pytest.importorskip("open_clip")
     from small_models import CLIP, save_model
 
@@ -160,6 +160,7 @@ def test_random_weights_are_refused(tmp_path: Path) -> None:
     assert done.stderr.startswith("openmoment: small does not work here: ")
     assert len(done.stderr.splitlines()) == 1
     assert "cosine " in done.stdout
+    assert not list(own_cache.glob("speeds.json"))
 
 
 def test_speeds_are_of_weights_and_a_device(own_cache: Path) -> None:

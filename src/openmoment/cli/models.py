@@ -87,8 +87,9 @@ def _print_table(columns: "tuple[str, ...]", rows: "list[tuple[str | None, ...]]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
     for column in columns:
         is_number = column in ("MB", "frames/s")
+        is_whole = is_number or column in ("backbone", "licence")
         table.add_column(
-            column, overflow="fold", justify="right" if is_number else "left", no_wrap=is_number
+            column, overflow="fold", justify="right" if is_number else "left", no_wrap=is_whole
         )
     for row in rows:
         table.add_row(*(Text(cell or "") for cell in row))

@@ -98,7 +98,9 @@ class Seen:
 
 
 def check_backbone(pipeline: Pipeline, video: Path | None = None, *, bar: Bar = no_bar) -> Checked:
-    """Ask the pipeline's backbone about the demo's video, and time it; what is timed is kept.
+    """Ask the pipeline's backbone about the demo's video, and time it.
+
+    The speed of one that works is kept.
 
     Of ``video`` the first `LOOK_S` seconds are read too. Raises VideoError for it, and ConfigError
     for backbones that see no single pictures then.
@@ -126,7 +128,13 @@ def check_backbone(pipeline: Pipeline, video: Path | None = None, *, bar: Bar = 
     named, cosine = _named(encoder, snippets, queries), _mean_cosine(encoder, snippets, queries)
     mean_tiou = float(np.mean([*tiou.values()]))
     frames_per_s = len(snippets) / taken_s
-    keep_speed(encoder, round(frames_per_s, 2))
+    problem = (
+        _unreadable(encoder, snippets.features)
+        or _mismatch(encoder, named, cosine)
+        or _unfit(encoder, told_apart, mean_tiou)
+    )
+    if problem is None:
+        keep_speed(encoder, round(frames_per_s, 2))
     seen = None if video is None else _look(pipeline, video, queries)
     return Checked(
         backbone=encoder.name,
@@ -140,9 +148,7 @@ def check_backbone(pipeline: Pipeline, video: Path | None = None, *, bar: Bar = 
         told_apart=told_apart,
         tiou=tiou,
         cosine=cosine,
-        problem=_unreadable(encoder, snippets.features)
-        or _mismatch(encoder, named, cosine)
-        or _unfit(encoder, told_apart, mean_tiou),
+        problem=problem,
         seen=seen,
     )
 
@@ -174,7 +180,7 @@ def _mismatch(encoder: Encoder, named: int, cosine: float | None) -> str | None:
     the two lie, of models of which that is known."""
     floor = getattr(encoder, "unrelated_over", None)
     if named < NAMED:
-        found = f"it names {named} scenes of 8 (by chance 1)"
+        found = f"of 8 scenes it names {named} (by chance 1)"
     elif floor is not None and cosine is not None and cosine < floor:
         found = f"the mean cosine of pictures and texts is {cosine:.2f} (expected {floor:.2f})"
     else:

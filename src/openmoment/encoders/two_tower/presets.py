@@ -123,7 +123,7 @@ class MobileClip2(OpenClip):
 
 
 class MobileClip2S0(MobileClip2):
-    """MobileCLIP2-S0: the quickest. Apple's licence: read it before you use it."""
+    """MobileCLIP2-S0: small and quick. Apple's licence: read it before you use it."""
 
     name = "mobileclip2-s0"
     weights = Weights("MobileCLIP2-S0", "dfndr2b", repo="timm/MobileCLIP2-S0-OpenCLIP")
