@@ -1,6 +1,7 @@
 """openmoment models: the table of backbones, and which to take."""
 
 import json
+from pathlib import Path
 
 import pytest
 from commands import run
@@ -54,3 +55,13 @@ def test_the_table_is_ordered_and_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "apple-amlr" in first
     assert told.splitlines()[-1].startswith("Take: ")
     assert json.loads(run("models", "--json").stdout)["take"] in told.replace("\n", " ")
+
+
+def test_a_pull_that_is_stopped_says_that_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(repo: str) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("openmoment.encoders.weights.hub.pull", stop)
+    stopped = run("models", "pull", "pe-core-b-16")
+    assert stopped.exit_code == 130
+    assert stopped.stderr.splitlines()[-1].endswith("is kept: pull again to go on.")

@@ -114,7 +114,12 @@ def pull_verb(
     weights, about = _weights_of(name)
     repo = repo_of(weights)
     say(f"{name}: {about}from https://huggingface.co/{repo}. Ctrl-C stops it, and it resumes.")
-    say(f"{name}: {pull(repo)}")
+    try:
+        say(f"{name}: {pull(repo)}")
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(
+            "stopped. What has arrived is kept: pull again to go on."
+        ) from error
     lacks = ENCODERS[name].missing() if name in ENCODERS else None
     say(lacks or f"Does it work here? openmoment models check {name}")
 
