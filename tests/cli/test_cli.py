@@ -125,7 +125,9 @@ def test_fps_changes_the_grid(demo: Path) -> None:
 
 def test_models_and_doctor_and_demo(tmp_path: Path) -> None:
     models = json.loads(run("models", "--json").stdout)
-    assert {"name", "summary", "missing"} == set(models["backbones"][0])
+    facts = {"megabytes", "licence", "languages", "frames_per_s"}
+    assert {"name", "summary", "missing"} | facts == set(models["backbones"][0])
+    assert "openmoment models pull" in models["take"]
     told = run("models").stdout
     assert "embedded" in told
     for title in ("for features alone", "method  "):
@@ -134,7 +136,7 @@ def test_models_and_doctor_and_demo(tmp_path: Path) -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     assert {*facts["extras"], "dev"} == set(project["optional-dependencies"])
     assert facts["cache"]["writable"]
-    assert facts["backbones"][0]["missing"] is None
+    assert {row["name"]: row["missing"] for row in facts["backbones"]}["embedded"] is None
     assert "ready" in run("doctor").stdout
     result = run("demo", "--out", tmp_path / "demo")
     assert result.exit_code == 0, result.output
@@ -144,14 +146,19 @@ def test_models_and_doctor_and_demo(tmp_path: Path) -> None:
 
 def test_models_pull_says_what_it_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "needs no download" in refusal("models", "pull", "embedded")
-    assert "'pull NAME'" in refusal("models", "push", "embedded")
+    assert run("models", "push", "embedded").exit_code == 2
     assert "Did you mean" in refusal("models", "pull", "clip-vit-b-61")
 
     def offline(repo: str) -> Path:
         raise MissingWeightsError(f"The weights of {repo} could not be downloaded (offline).")
 
     monkeypatch.setattr("openmoment.encoders.weights.hub.pull", offline)
-    assert "could not be downloaded" in refusal("models", "pull", "clip-vit-b-16")
+    failed = run("models", "pull", "clip-vit-b-16")
+    assert failed.exit_code == 2
+    about, fault = failed.stderr.splitlines()
+    assert "about 599 MB, licence MIT, from https://huggingface.co/timm/" in about
+    assert fault.startswith("openmoment: ")
+    assert "could not be downloaded" in fault
     assert "models pull clip-vit-b-16" in refusal(
         "find", "v.mp4", "x", "--backbone", "clip-vit-b-16"
     )

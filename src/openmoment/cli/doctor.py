@@ -73,7 +73,7 @@ def describe(facts: dict[str, Any]) -> list[str]:
         lines.append(f"  {name:<12}  {found or f'MISSING. Run: pip install {name}'}")
     for title, key in (("backbones", "backbones"), ("for features alone", "video_models")):
         lines += ["", title]
-        lines += [f"  {row['name']:<14}  {row['missing'] or 'ready'}" for row in facts[key]]
+        lines += [f"  {row['name']:<22}  {row['missing'] or 'ready'}" for row in facts[key]]
     lines += ["", "extras"]
     for extra, is_ready in facts["extras"].items():
         cure = f"not installed. Run: pip install 'openmoment[{extra}]'"

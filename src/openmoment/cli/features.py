@@ -1,4 +1,4 @@
-"""openmoment features: extract, caption, import, import-released, join, show."""
+"""openmoment features: extract, caption, check, import, import-released, join, show."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -14,7 +14,7 @@ from openmoment.cli.options.outputs import Json
 from openmoment.cli.options.videos import Overwrite, VideoFolder, videos_of
 from openmoment.cli.streams import import_released_verb, join_verb
 from openmoment.cli.text.batch import Hear, conclude, follow
-from openmoment.cli.text.console import print_json, verb
+from openmoment.cli.text.console import INPUT_FAULT, one_line, print_json, say_fault, verb
 
 if TYPE_CHECKING:
     from openmoment.encoders import VideoEncoder
@@ -169,6 +169,48 @@ def show_verb(
 ) -> None:
     """Say how a feature file was made, and check that it is whole."""
     _print_header(file, as_json)
+
+
+@app.command("check")
+@verb
+def check_verb(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Feature files.")],
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What they should be of: openmoment models.",
+            show_default="what each file names",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Find out whether feature files fit a backbone. Exits with 2 when one does not.
+
+    For features from elsewhere: width, times and numbers; and whether they lie where the backbone's
+    own pictures do, and its words belong to them. The backbone's weights have to be here.
+    """
+    from openmoment.cli.text.checks import describe_features_check
+    from openmoment.errors import FeatureError
+    from openmoment.experiments.feature_check import FeatureCheck
+
+    check = FeatureCheck(backbone)
+    fits: list[dict[str, object]] = []
+    misfits: list[dict[str, object]] = []
+    for file in files:
+        try:
+            checked = check.check(file)
+        except FeatureError as error:
+            misfits.append({"path": str(file), "error": one_line(error)})
+            say_fault(one_line(error))
+            continue
+        fits.append(checked.to_dict())
+        if not as_json:
+            typer.echo(describe_features_check(checked))
+    if as_json:
+        print_json({"fits": fits, "misfits": misfits})
+    if misfits:
+        raise typer.Exit(INPUT_FAULT)
 
 
 def _print_header(path: Path, as_json: bool) -> None:

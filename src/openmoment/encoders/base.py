@@ -20,6 +20,17 @@ Progress = Callable[[float, float], None]
 """Called with (seconds of video done, seconds in all) while a video is encoded."""
 
 
+class Facts(NamedTuple):
+    """What a person wants to know of a backbone before taking it."""
+
+    megabytes: int
+    """About how much is downloaded; 0 for what comes with the package."""
+    licence: str
+    """Of the weights."""
+    languages: str = "English"
+    """Whose words it reads."""
+
+
 class Towers(NamedTuple):
     """Both sides before their projections, for methods that adapt these to one video.
 

@@ -30,6 +30,11 @@ def scene_segments() -> list[tuple[float, float]]:
     return [(i * SCENE_S, (i + 1) * SCENE_S) for i in range(len(SCENES))]
 
 
+def photographs() -> list[UInt8[Array, "h w 3"]]:
+    """One picture of each photograph, as the video shows it."""
+    return [_crop(_photograph(name), 0.5) for name in dict.fromkeys(SCENES)]
+
+
 def make_demo_video(path: Path) -> None:
     """Write the video to ``path`` (.mp4)."""
     import av

@@ -68,7 +68,8 @@ def test_answers_are_those_of_open_clip(folders: dict[str, Path], name: str) -> 
     with torch.no_grad():
         seen = model.encode_image(batch, normalize=True)
         words = model.encode_text(tokenizer(prompts), normalize=True)
-        expected = (model.logit_scale.exp() * words @ seen.T).numpy()
+        bias = 0.0 if model.logit_bias is None else model.logit_bias
+        expected = (model.logit_scale.exp() * words @ seen.T + bias).numpy()
     found = encoder.space.logits(encoder.encode_pictures(pictures()), encoder.encode_text(NAMES))
     np.testing.assert_allclose(found, expected, atol=2e-5)
     assert isinstance(encoder, Encoder)
@@ -305,6 +306,12 @@ class FakeHub:
     def model_info(self, repo: str, timeout: float):
         names = [type("Sibling", (), {"rfilename": name}) for name in self.files]
         return type("Info", (), {"siblings": names})
+
+    def hf_hub_url(self, repo: str, name: str) -> str:
+        return f"{repo}/{name}"
+
+    def get_hf_file_metadata(self, url: str):
+        return type("Metadata", (), {"etag": None, "size": None})
 
     def hf_hub_download(self, repo: str, name: str) -> str:
         self.fetched.append(name)

@@ -24,7 +24,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray as Array
 from safetensors.numpy import load
 
-from openmoment.encoders.base import Progress, Towers
+from openmoment.encoders.base import Facts, Progress, Towers
 from openmoment.encoders.frames import centre_crop, encode_file
 from openmoment.encoders.towers.projected import unit
 from openmoment.errors import MissingWeightsError
@@ -145,6 +145,7 @@ class Embedded:
     dim_in = 1000
     dim = 384
     picture_side = IMAGE_SIDE
+    facts = Facts(0, "Apache-2.0")
     picture_batch = 4  # larger batches leave the processor's cache and are slower
 
     def __init__(self) -> None:

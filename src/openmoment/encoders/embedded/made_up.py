@@ -41,6 +41,7 @@ class Synthetic:
     dim = dim_in = Embedded.dim
     picture_side = None
     picture_batch = 64
+    facts = Embedded.facts
 
     def __init__(self) -> None:
         self._words = Embedded()

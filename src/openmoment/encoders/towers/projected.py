@@ -21,6 +21,8 @@ class Projections(NamedTuple):
     text: Float[Array, "d_txt d"] | None
     logit_scale: float
     """By which the cosine is multiplied, as in the model's own loss."""
+    logit_bias: float = 0.0
+    """What is added then: of models that were trained pair by pair, such as SigLIP."""
 
 
 class ProjectedSpace:
@@ -40,9 +42,14 @@ class ProjectedSpace:
     def logits(
         self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d_txt"]
     ) -> Float[Array, "k t"]:
-        """The scaled cosine; a softmax over texts is the model's own classifier."""
+        """The scaled cosine; a softmax over texts is the model's own classifier.
+
+        With a bias, a sigmoid is: how likely the two belong together, whatever else there is.
+        """
         snippets, words = self.project_video(features), self.project_text(embeddings)
-        return self.logit_scale * unit(words) @ unit(snippets).T
+        cosines = self.logit_scale * unit(words) @ unit(snippets).T
+        bias = self.projections.logit_bias
+        return cosines + np.float32(bias) if bias else cosines
 
     def evidence(
         self,
@@ -82,7 +89,7 @@ class ProjectedSpace:
         self, features: Float[Array, "t d_in"], embeddings: Float[Array, "k d_txt"]
     ) -> Towers:
         """Both sides before their projections, and these; identities where the model has none."""
-        video, text, scale = self.projections
+        video, text, scale, _ = self.projections
         return Towers(
             features,
             np.eye(features.shape[1], dtype=np.float32) if video is None else video,

@@ -44,6 +44,8 @@ class TwoTower:
     takes_device = True
     picture_side = None
     picture_batch = 16
+    templates: tuple[str, ...] = TEMPLATES
+    """Sentences that words are put into, unless the caller says otherwise."""
     space: ProjectedSpace
 
     @property
@@ -59,6 +61,11 @@ class TwoTower:
     def kind(self) -> str:
         """What the weights are weights of."""
         raise NotImplementedError
+
+    @property
+    def variant(self) -> str:
+        """What else decides a number, where it is not as for OpenAI's models."""
+        return ""
 
     @cached_property
     def path(self) -> Path:
@@ -78,7 +85,7 @@ class TwoTower:
         from openmoment.features.cache import Cache
 
         digest = Cache().sha256(self.path)
-        recipe = f"{self.kind} {digest} {self.precision} {TEMPLATES} {_VERSION}"
+        recipe = f"{self.kind} {digest} {self.precision} {self.templates} {_VERSION}{self.variant}"
         return sha256(recipe.encode()).hexdigest()[:16]
 
     @property

@@ -1,4 +1,4 @@
-"""CLIP, CoCa, SigLIP, MobileCLIP: any model that open_clip can make, from weights on this machine.
+"""CLIP, CoCa, SigLIP, PE, MobileCLIP: any model of open_clip, from weights on this machine.
 
 A name is a preset (`clip-vit-b-16`), or ``ARCHITECTURE@TAG``, ``ARCHITECTURE@FILE.safetensors``,
 or a folder with ``open_clip_config.json`` and its weights. Features are stored before the visual
@@ -11,16 +11,20 @@ from collections.abc import Sequence
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray as Array
 from safetensors import SafetensorError, safe_open
 
+from openmoment.encoders.base import Facts
 from openmoment.encoders.towers.projected import ProjectedSpace, Projections
-from openmoment.encoders.two_tower.base import TEMPLATES, TwoTower
+from openmoment.encoders.two_tower.base import TwoTower
 from openmoment.encoders.two_tower.open_clip_names import (
+    MOBILE,
+    OPENAI,
+    Pixels,
     Weights,
     find_weights,
     import_open_clip,
@@ -28,9 +32,10 @@ from openmoment.encoders.two_tower.open_clip_names import (
     missing_weights,
     name_of,
     parse_spec,
+    pixels_of,
 )
 from openmoment.encoders.weights.hub import offline
-from openmoment.errors import ConfigError, MissingWeightsError
+from openmoment.errors import ConfigError, MissingExtraError, MissingWeightsError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,6 +45,9 @@ if TYPE_CHECKING:
 
 _VIDEO_PROJECTIONS = ("visual.proj",)
 _TEXT_PROJECTIONS = ("text_projection", "text.text_projection")
+_TEXT_HEAD = "text.text_projection.weight"  # has a bias too, and is applied with the tower
+_FOLDER = "local-dir:"
+_HUB_TOKENIZER = "tokenizer_config.json"
 
 
 class OpenClip(TwoTower):
@@ -47,6 +55,13 @@ class OpenClip(TwoTower):
 
     name = "open_clip"
     weights = Weights("")
+    facts: ClassVar[Facts | None] = None
+    pixels: Pixels | None = None
+    """How pictures are prepared; None: to be found out."""
+    has_hub_tokenizer = False
+    """Whether its tokenizer is one of transformers, whose files come with the weights."""
+    unrelated_over: float | None = None
+    """The mean cosine that pictures and texts of any kind exceed, where that is known."""
     is_tuned = False
     """Whether it sees with an image tower that was trained with a method."""
 
@@ -65,7 +80,9 @@ class OpenClip(TwoTower):
     def missing(cls) -> str | None:
         """What keeps this backbone from running here, and the cure; None when it is ready."""
         is_preset = bool(cls.weights.architecture)
-        return missing_packages() or (missing_weights(cls.weights, cls.name) if is_preset else None)
+        return missing_packages(has_hub_tokenizer=cls.has_hub_tokenizer) or (
+            missing_weights(cls.weights, cls.name) if is_preset else None
+        )
 
     @cached_property
     def path(self) -> Path:
@@ -80,6 +97,33 @@ class OpenClip(TwoTower):
     def kind(self) -> str:
         return self.weights.architecture
 
+    @property
+    def variant(self) -> str:
+        prepared = "" if self._pixels in (None, OPENAI) else f" {tuple(self._pixels)}"
+        return prepared + (" folded" if self._folds else "")
+
+    @cached_property
+    def _pixels(self) -> Pixels | None:
+        """How pictures are prepared; None: as the model's own folder says."""
+        if self.pixels or self.kind.startswith(_FOLDER):
+            return self.pixels
+        return pixels_of(self.weights)
+
+    @property
+    def _folds(self) -> bool:
+        """Whether branches of the image tower, of use in training alone, are made one."""
+        return self.kind.startswith(MOBILE)
+
+    @cached_property
+    def _width(self) -> int:
+        """Where the image tower projects by itself it is that of the joint space."""
+        with safe_open(self.path, framework="numpy") as file:
+            names = set(file.keys())
+            if _TEXT_HEAD in names:
+                return file.get_slice(_TEXT_HEAD).get_shape()[0]
+            text = next((name for name in _TEXT_PROJECTIONS if name in names), None)
+            return file.get_slice(text).get_shape()[1] if text else super()._width
+
     def read_projections(self) -> Projections:
         """From the weights file alone, so that a question of cached features needs no torch."""
         try:
@@ -90,14 +134,15 @@ class OpenClip(TwoTower):
                     name = next((option for option in options if option in names), None)
                     return None if name is None else file.get_tensor(name).astype(np.float32)
 
-                scale = read(("logit_scale",))
+                scale, bias = read(("logit_scale",)), read(("logit_bias",))
                 video, text = read(_VIDEO_PROJECTIONS), read(_TEXT_PROJECTIONS)
         except (OSError, SafetensorError) as error:
             raise MissingWeightsError(
                 f"{self.path}: not a readable weights file ({error})."
             ) from error
         logit_scale = 100.0 if scale is None else float(np.exp(scale.reshape(-1)[0]))
-        return Projections(video, text, logit_scale)
+        logit_bias = 0.0 if bias is None else float(bias.reshape(-1)[0])
+        return Projections(video, text, logit_scale, logit_bias)
 
     # encoding ------------------------------------------------------------------------------
 
@@ -144,7 +189,7 @@ class OpenClip(TwoTower):
 
         if not names:
             return np.zeros((0, self.encode_text(["x"]).shape[1]), dtype=np.float32)
-        prompts = [t.format(name) for name in names for t in templates or TEMPLATES]
+        prompts = [t.format(name) for name in names for t in templates or self.templates]
         tower = self.text_tower
         with torch.inference_mode():
             tokens = tower.tokenize(prompts).to(self.device)
@@ -214,7 +259,7 @@ class OpenClip(TwoTower):
 
         open_clip = import_open_clip()
         path = self.path
-        is_folder = self.weights.architecture.startswith("local-dir:")
+        is_folder, pixels = self.kind.startswith(_FOLDER), self._pixels
         try:
             # What is drawn and then overwritten must not move the numbers of a seeded run.
             with offline(), torch.random.fork_rng(devices=[]):
@@ -222,13 +267,19 @@ class OpenClip(TwoTower):
                     self.weights.architecture,
                     pretrained=None if is_folder else str(path),
                     device=self.device,
+                    force_preprocess_cfg=pixels._asdict() if pixels else None,
                 )
         except (AssertionError, RuntimeError, ValueError, OSError, SafetensorError) as error:
             problem = " ".join(str(error).split())[:300]
             raise MissingWeightsError(
                 f"{path}: these weights do not fit {self.weights.architecture} ({problem})."
             ) from error
-        model.eval().requires_grad_(False)
+        model.eval()
+        if self._folds:
+            from timm.utils.model import reparameterize_model
+
+            reparameterize_model(model.visual, inplace=True)
+        model.requires_grad_(False)
         if self.precision != "fp32":
             model.to({"bf16": torch.bfloat16, "fp16": torch.float16}[self.precision])
         if getattr(model.visual, "proj", None) is not None and isinstance(
@@ -243,10 +294,20 @@ class OpenClip(TwoTower):
 
     @cached_property
     def _tokenizer(self) -> Any:
-        open_clip = import_open_clip()
+        open_clip, architecture = import_open_clip(), self.weights.architecture
         try:
             with offline():
-                return open_clip.get_tokenizer(self.weights.architecture)
+                table = (open_clip.get_model_config(architecture) or {}).get("text_cfg", {})
+                beside = self.path.parent  # where the hub has it too, without asking the hub
+                if "hf_tokenizer_name" in table and (beside / _HUB_TOKENIZER).is_file():
+                    return open_clip.tokenizer.HFTokenizer(
+                        str(beside),
+                        context_length=table["context_length"],
+                        **table.get("tokenizer_kwargs", {}),
+                    )
+                return open_clip.get_tokenizer(architecture)
+        except ImportError as error:
+            raise MissingExtraError("transformers", "hf") from error
         except (OSError, ValueError) as error:
             raise MissingWeightsError(
                 f"{self.name}: its tokenizer is not on this machine. Run: openmoment models pull "
@@ -296,7 +357,7 @@ class OpenClipSpace(ProjectedSpace):
 
         head = self._encoder.text_head
         finish = Sequential(*([] if head is None else [head]), Flatten(0))
-        return Prompt(self._encoder.text_tower, [TEMPLATES[0].format(name)], finish)
+        return Prompt(self._encoder.text_tower, [self._encoder.templates[0].format(name)], finish)
 
     def text_tower(self) -> "TextTower":
         """The encoder's own. Raises ConfigError for models of another library."""
@@ -319,38 +380,3 @@ class OpenClipSpace(ProjectedSpace):
         """The visual projection, with gradients, on whichever device."""
         projection = self.projections.video
         return features if projection is None else features @ features.new_tensor(projection)
-
-
-class ClipVitB16(OpenClip):
-    """OpenAI's CLIP ViT-B/16: the backbone of ConTrans, STALE, EffPrompt and UnLoc-B."""
-
-    name = "clip-vit-b-16"
-    weights = Weights("ViT-B-16-quickgelu", "openai", repo="timm/vit_base_patch16_clip_224.openai")
-
-
-class ClipVitB32(OpenClip):
-    """OpenAI's CLIP ViT-B/32: the quickest of the three, and a baseline of T3AL."""
-
-    name = "clip-vit-b-32"
-    weights = Weights("ViT-B-32-quickgelu", "openai", repo="timm/vit_base_patch32_clip_224.openai")
-
-
-class ClipVitL14(OpenClip):
-    """OpenAI's CLIP ViT-L/14: the backbone of UnLoc-L."""
-
-    name = "clip-vit-l-14"
-    weights = Weights("ViT-L-14-quickgelu", "openai", repo="timm/vit_large_patch14_clip_224.openai")
-
-
-class CocaVitL14(OpenClip):
-    """CoCa ViT-L/14, fine-tuned for captions: the backbone of T3AL, and its captioner."""
-
-    name = "coca-vit-l-14"
-    weights = Weights(
-        "coca_ViT-L-14",
-        "mscoco_finetuned_laion2b_s13b_b90k",
-        repo="laion/mscoco_finetuned_CoCa-ViT-L-14-laion2B-s13B-b90k",
-    )
-
-
-PRESETS: tuple[type[OpenClip], ...] = (ClipVitB16, ClipVitB32, ClipVitL14, CocaVitL14)

@@ -1,5 +1,6 @@
 """open_clip's models by name, and where their weights are: on disk, or in the user's hub cache."""
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -7,6 +8,21 @@ from openmoment.encoders.weights.hub import WEIGHT_NAMES, cached_weights
 from openmoment.errors import ConfigError, MissingWeightsError
 
 CONFIG = "open_clip_config.json"
+MOBILE = "MobileCLIP"
+"""What the architectures are called whose image towers have branches that fold into one."""
+
+
+class Pixels(NamedTuple):
+    """How a model wants its pictures, in open_clip's words."""
+
+    mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
+    std: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
+    interpolation: str = "bicubic"
+    resize_mode: str = "shortest"
+
+
+OPENAI = Pixels()
+"""What open_clip takes for a file of weights that nothing else is known of."""
 
 
 class Weights(NamedTuple):
@@ -76,6 +92,37 @@ def repo_of(weights: Weights) -> str:
     return known.get("hf_hub", "").rstrip("/")
 
 
+def pixels_of(weights: Weights) -> Pixels:
+    """How weights want their pictures: by their tag, by what lies beside a file, or by its model.
+
+    open_clip itself goes by the tag alone, and takes OpenAI's way for any file. Of a model whose
+    tags do not agree, so do we.
+    """
+    if weights.tag:
+        return _pixels(import_open_clip().get_pretrained_cfg(weights.architecture, weights.tag))
+    if weights.path and (beside := _read_config(weights.path.parent)):
+        return _pixels(beside)
+    open_clip = import_open_clip()
+    tags = open_clip.list_pretrained_tags_by_model(weights.architecture)
+    known = {_pixels(open_clip.get_pretrained_cfg(weights.architecture, tag)) for tag in tags}
+    return known.pop() if len(known) == 1 else OPENAI
+
+
+def _pixels(table: dict[str, Any]) -> Pixels:
+    known = {name: table[name] for name in Pixels._fields if table.get(name) is not None}
+    numbers = {name: tuple(known[name]) for name in ("mean", "std") if name in known}
+    return OPENAI._replace(**known | numbers)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    """What the hub's folder of a model says of pictures; empty where it says nothing."""
+    try:
+        document = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return dict(document["preprocess_cfg"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
 def import_open_clip() -> Any:
     """open_clip, also beside a torchvision that does not fit torch. Raises MissingExtraError."""
     from openmoment.encoders.weights.torchvision_ops import declare_missing
@@ -92,11 +139,15 @@ def _in_folder(folder: Path) -> Path:
     raise MissingWeightsError(f"{folder}: holds none of {', '.join(WEIGHT_NAMES)}.")
 
 
-def missing_packages() -> str | None:
+def missing_packages(*, has_hub_tokenizer: bool = False) -> str | None:
     from importlib.util import find_spec
 
+    lacks_tokenizers = has_hub_tokenizer and find_spec("transformers") is None
+    extras = "clip,hf" if lacks_tokenizers else "clip"
     if find_spec("open_clip") is None:
-        return "Needs open_clip. Run: pip install 'openmoment[clip]'"
+        return f"Needs open_clip. Run: pip install 'openmoment[{extras}]'"
+    if lacks_tokenizers:
+        return "Needs transformers. Run: pip install 'openmoment[hf]'"
     return None
 
 

@@ -16,7 +16,7 @@ from numpy import ndarray as Array
 from safetensors import SafetensorError, safe_open
 
 from openmoment.encoders.towers.projected import ProjectedSpace, Projections
-from openmoment.encoders.two_tower.base import TEMPLATES, TwoTower
+from openmoment.encoders.two_tower.base import TwoTower
 from openmoment.errors import MissingWeightsError
 
 if TYPE_CHECKING:
@@ -80,12 +80,14 @@ class TransformersClip(TwoTower):
                     return file.get_tensor(name).astype(np.float32) if name in names else None
 
                 video, text = read("visual_projection.weight"), read("text_projection.weight")
-                scale = read("logit_scale")
+                scale, bias = read("logit_scale"), read("logit_bias")
         except (OSError, SafetensorError) as error:
             raise MissingWeightsError(f"{path}: no readable weights ({error}).") from error
-        logit_scale = 100.0 if scale is None else float(np.exp(scale.reshape(-1)[0]))
         return Projections(
-            None if video is None else video.T, None if text is None else text.T, logit_scale
+            None if video is None else video.T,
+            None if text is None else text.T,
+            100.0 if scale is None else float(np.exp(scale.reshape(-1)[0])),
+            0.0 if bias is None else float(bias.reshape(-1)[0]),
         )
 
     def encode_pictures(self, pictures: list[UInt8[Array, "h w 3"]]) -> Float[Array, "b d_in"]:
@@ -102,16 +104,15 @@ class TransformersClip(TwoTower):
     ) -> Float[Array, "k d_txt"]:
         import torch
 
-        prompts = [t.format(name) for name in names or ("x",) for t in templates or TEMPLATES]
+        templates = templates or self.templates
+        prompts = [t.format(name) for name in names or ("x",) for t in templates]
         model, processor = self._made
         padding = "max_length" if model.config.model_type != "clip" else True
         tokens = processor(text=prompts, return_tensors="pt", padding=padding, truncation=True)
         tokens = {name: value.to(self.device) for name, value in tokens.items()}
         with torch.inference_mode():
             pooled = model.text_model(**tokens).pooler_output.float().cpu().numpy()
-        return pooled.reshape(-1, len(templates or TEMPLATES), pooled.shape[1]).mean(axis=1)[
-            : len(names)
-        ]
+        return pooled.reshape(-1, len(templates), pooled.shape[1]).mean(axis=1)[: len(names)]
 
     def _placed(self, pixels: "Tensor", model: Any) -> "Tensor":
         return pixels.to(self.device, next(model.parameters()).dtype)
