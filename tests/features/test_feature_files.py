@@ -445,8 +445,8 @@ def test_released_i3d_features_cover_their_video(data_root: Path) -> None:
 
 def test_key_frames_stand_for_what_is_nearest_to_them(tmp_path: Path) -> None:
     path = tmp_path / "keys.npy"
-    np.save(path, np.eye(3, dtype=np.float32))
-    given = {"encoder": "clip", "dim_in": 3, "duration_s": 10.0}
+    np.save(path, np.eye(3, 4, dtype=np.float32))
+    given = {"encoder": "clip", "dim_in": 4, "duration_s": 10.0}
     snippets = import_features(path, times_s=np.array([1.0, 2.0, 6.0]), **given)
     assert snippets.grid.edges_s.tolist() == [0.0, 1.5, 4.0, 10.0]
     for times_s, problem in (

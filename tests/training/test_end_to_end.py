@@ -283,9 +283,11 @@ def test_a_tuned_checkpoint_answers_of_videos_and_refuses_other_features(
     assert not np.allclose(
         snippets.features, load_pipeline(str(folder)).snippets(video).features, atol=1e-3
     )
-    found = json.loads(run("find", video, *WORDS, *asked, "--set", "min_score=0", "--json").stdout)
+    kept = ("--set", "min_score=0", "--save-predictions", tmp_path / "all.json")
+    found = json.loads(run("find", video, *WORDS, *asked, *kept, "--json").stdout)
     assert found["backbone"]["name"] == pipeline.encoder.name
-    assert found["moments"]
+    (ranked,) = json.loads((tmp_path / "all.json").read_text())["results"].values()
+    assert ranked
 
     dataset = ("--dataset", "folder", "--root", root)
     scored = run("evaluate", *asked, *dataset, "--videos", root / "videos", "--json")

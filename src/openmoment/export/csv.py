@@ -1,4 +1,4 @@
-"""A table for spreadsheets: video, start_s, end_s, query, score, one moment a row.
+"""A table for spreadsheets: video, start_s, end_s, query, score, answer; one moment a row.
 
 In order of video, then time. Queries that were not found, and videos without any moment, are
 listed nowhere: use json where "does not occur" matters. Quoting follows RFC 4180.
@@ -6,6 +6,7 @@ listed nowhere: use json where "does not occur" matters. Quoting follows RFC 418
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 from openmoment.detections import Row, from_rows
@@ -15,16 +16,19 @@ from openmoment.storage.atomic import write_text
 from openmoment.storage.reading import check_order, check_score, to_number
 
 COLUMNS = ("video", "start_s", "end_s", "query", "score")
+ANSWER = "answer"
+"""A last column, "found" or "unsure", which a table that is read need not have."""
 
 
 def write(found: Found, path: Path) -> None:
     """Write the table, times to a millisecond. Raises OpenMomentError."""
     table = io.StringIO(newline="")
     writer = csv.writer(table)
-    writer.writerow(COLUMNS)
+    writer.writerow((*COLUMNS, ANSWER))
     for video, moments in by_video(found).items():
         for start_s, end_s, query, score in moments.by_time():
-            writer.writerow((video, f"{start_s:.3f}", f"{end_s:.3f}", query, f"{score:.4f}"))
+            row = (video, f"{start_s:.3f}", f"{end_s:.3f}", query, f"{score:.4f}")
+            writer.writerow((*row, moments.answer_of(query)))
     write_text(table.getvalue(), path)
 
 
@@ -35,10 +39,17 @@ def read(path: Path) -> Read:
     presence. Raises FormatError.
     """
     videos: dict[str, list[Row]] = {}
+    unsure: dict[str, set[str]] = {}
     for line, cells in read_table(path, COLUMNS):
         row = _to_row(cells, f"{path}, line {line}")
-        videos.setdefault(cells["video"] or path.stem, []).append(row)
-    return {video: from_rows(rows) for video, rows in videos.items()}
+        video = cells["video"] or path.stem
+        videos.setdefault(video, []).append(row)
+        if cells.get(ANSWER) == "unsure":
+            unsure.setdefault(video, set()).add(row.query)
+    return {
+        video: replace(from_rows(rows), unsure=frozenset(unsure.get(video, ())))
+        for video, rows in videos.items()
+    }
 
 
 CSV = Format(

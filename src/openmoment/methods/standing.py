@@ -80,6 +80,8 @@ def standing_of(space: Space, snippets: Snippets, queries: Queries) -> Standing:
     Raises QueryError for queries without a bank.
     """
     grid, bank = snippets.grid, queries.background
+    if len(bank) < _SMALL_BANK:
+        raise QueryError("These queries have no bank of texts to stand among: `background`.")
     deviation = SMOOTH_S / grid.snippet_s
 
     def evidence(texts: Float[Array, "n d"]) -> Float[Array, "n t"]:
@@ -87,8 +89,6 @@ def standing_of(space: Space, snippets: Snippets, queries: Queries) -> Standing:
         return smooth(over_blocks(by_rows, snippets.features, texts), deviation)
 
     own = np.concatenate([evidence(row[None]) for row in queries.embeddings])
-    if len(bank) < _SMALL_BANK:
-        raise QueryError("These queries have no bank of texts to stand among: `background`.")
     parts = _Bank(bank, evidence, len(grid))
     mean, deviation_of = parts.moments()
     curves = less_everyday((own - mean) / deviation_of, grid)

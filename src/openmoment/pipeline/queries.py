@@ -30,23 +30,30 @@ def encode_queries(
     Each name is embedded by itself: the same to the bit whatever else is asked. Raises QueryError.
     """
     tidy = tidy_names(names)
+    bank = bank_of(encoder, cache, template=templates[0] if templates else None)
     if not templates:
-        return Queries(tidy, _embed(tidy, encoder, cache), bank_of(encoder, cache))
+        return Queries(tidy, _embed(tidy, encoder, cache), bank)
     each = [np.concatenate([encode_with(t, [n], encoder, cache) for n in tidy]) for t in templates]
     variants = np.stack(each, axis=1)
-    return Queries(tidy, variants.mean(axis=1), bank_of(encoder, cache), variants)
+    return Queries(tidy, variants.mean(axis=1), bank, variants)
 
 
-def bank_of(encoder: Encoder, cache: Cache | None) -> Float[Array, "m d"]:
-    """The bank in an encoder's space: what it brings, or everyday names, embedded once."""
+def bank_of(
+    encoder: Encoder, cache: Cache | None, *, template: str | None = None
+) -> Float[Array, "m d"]:
+    """The bank in an encoder's space: what it brings, or everyday names, embedded once.
+
+    Names are put into a ``template`` as the queries are, of several into the first; None: into the
+    encoder's own.
+    """
     if isinstance(encoder, KeepsBank):
         return encoder.bank
     names = everyday_names()
-    return (
-        cache.texts(encoder.fingerprint, names, encoder.encode_text)
-        if cache
-        else (encoder.encode_text(names))
-    )
+    if template is not None:
+        return encode_with(template, names, encoder, cache)
+    if cache is None:
+        return encoder.encode_text(names)
+    return cache.texts(encoder.fingerprint, names, encoder.encode_text)
 
 
 def _embed(names: Sequence[str], encoder: Encoder, cache: Cache | None) -> Float[Array, "k d"]:

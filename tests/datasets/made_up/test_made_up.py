@@ -32,6 +32,7 @@ from openmoment.errors import FormatError, VideoError
 from openmoment.evaluation.detection import evaluate_detection
 from openmoment.features.file import FLOW_SUFFIX, read_features
 from openmoment.methods import METHODS, load_method
+from openmoment.pipeline.queries import bank_of
 from openmoment.postprocess import nms, runs
 from openmoment.priors import read_priors
 from openmoment.priors.pictures import read_picture
@@ -367,7 +368,8 @@ def test_the_truth_is_in_the_features_and_plain_similarity_does_not_find_it(
     made = SyntheticWorld(names, words, FOOTAGE["thumos14"])
     similarity = load_method("similarity", encoder.space, METHODS["similarity"].RANKING)
     candidates = np.arange(0, len(names), 4)
-    queries = Queries(tuple(names[i] for i in candidates), words[candidates], words[:0])
+    bank = bank_of(encoder, None)
+    queries = Queries(tuple(names[i] for i in candidates), words[candidates], bank)
     truth, oracle, plain = {}, {}, {}
     for video in list_videos("test", 100, len(names)):
         if video.label not in candidates:
