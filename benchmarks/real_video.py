@@ -144,7 +144,8 @@ def _composed_row(
     for videos in rotations:
         found: dict[str, Detections] = {}
         for video in videos:
-            answer = pipeline.find(video.path, rename(video.names))
+            queries = pipeline.queries(rename(video.names))  # nonsense too
+            answer = pipeline.find(video.path, queries)
             found[video.key] = replace(answer, names=video.names)  # scored as what it stands for
             occurs += [k in video.truth.labels for k in range(len(video.names))]
             presence += answer.presence.tolist()

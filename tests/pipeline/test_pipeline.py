@@ -7,11 +7,13 @@ import pytest
 from fakes import FakeEncoder
 
 import openmoment
+from openmoment.encoders.bank import everyday_names
 from openmoment.errors import ConfigError, QueryError, UnknownNameError, VideoError
 from openmoment.features.cache import Cache
 from openmoment.methods import load_method
 from openmoment.pipeline import load_pipeline
 from openmoment.pipeline.answering import Pipeline
+from openmoment.pipeline.queries import bank_of
 
 
 @pytest.fixture
@@ -95,3 +97,22 @@ def test_names_and_rates_are_checked(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match=r"missing\.mp4"):
         openmoment.find(tmp_path / "missing.mp4", ["a dog"])
     assert load_pipeline(use_cache=False).cache is None
+
+
+def test_the_bank_is_embedded_once_and_tells_how_far_it_is(tmp_path: Path) -> None:
+    class Counting(FakeEncoder):
+        read = 0
+
+        def encode_text(self, names, *, templates=None):
+            self.read += len(names)
+            return super().encode_text(names, templates=templates)
+
+    encoder, cache = Counting(), Cache(tmp_path / "cache")
+    heard: list[tuple[float, float]] = []
+    first = bank_of(encoder, cache, progress=lambda *done: heard.append(done))
+    num = len(everyday_names())
+    assert encoder.read == num == len(first)
+    assert heard[-1] == (num, num) and len(heard) > 5
+    again = bank_of(encoder, cache)
+    assert encoder.read == num
+    np.testing.assert_array_equal(first, again)

@@ -142,7 +142,10 @@ def ask(
             with bar(label) as progress:
                 snippets = asking.snippets(path, progress)
             if queries is None:  # once, and after the first video, where most mistakes are
-                queries = asking.pipeline.queries_of(asking.heard, examples=asking.examples)
+                with bar("reading the words") as progress:
+                    queries = asking.pipeline.queries_of(
+                        asking.heard, examples=asking.examples, progress=progress
+                    )
             found = asking.answer(path, snippets, queries, answers)
         except OpenMomentError as error:
             if len(videos) == 1:

@@ -114,12 +114,17 @@ class Pipeline:
         return replace(snippets, flow=moving)
 
     def queries(
-        self, names: Sequence[str], *, examples: Mapping[str, Example] | None = None
+        self,
+        names: Sequence[str],
+        *,
+        examples: Mapping[str, Example] | None = None,
+        progress: Progress | None = None,
     ) -> Queries:
         """Encode the words to look for, as `tidy_names` gives them, and examples of them.
 
         ``examples`` are those of `openmoment.priors.examples_of`; one whose name is no query yet
-        becomes one. Raises QueryError, ConfigError for a method that cannot read examples.
+        becomes one. The first question of a backbone embeds its bank, of which ``progress`` hears.
+        Raises QueryError, ConfigError for a method that cannot read examples.
         """
         traits = self.traits
         if examples is None and self.priors is not None:
@@ -133,7 +138,9 @@ class Pipeline:
             )
         templates = self.templates or traits.templates
         asked = (*names, *(examples or ()))
-        queries = encode_queries(asked, self.encoder, self.cache, templates=templates)
+        queries = encode_queries(
+            asked, self.encoder, self.cache, templates=templates, progress=progress
+        )
         queries = queries if traits.templates else replace(queries, variants=None)
         if traits.pairing:
             return pair_queries(queries, traits.pairing, self.encoder, self.cache, examples)
@@ -152,10 +159,16 @@ class Pipeline:
         return hear(tidy, reads_english_alone=reads_english_alone(self.encoder), shown=shown)
 
     def queries_of(
-        self, heard: Heard, *, examples: Mapping[str, Example] | None = None
+        self,
+        heard: Heard,
+        *,
+        examples: Mapping[str, Example] | None = None,
+        progress: Progress | None = None,
     ) -> Queries | None:
         """What is to be looked for, as `queries` gives it; None where that is nothing."""
-        return self.queries(heard.understood, examples=examples) if heard.understood else None
+        if not heard.understood:
+            return None
+        return self.queries(heard.understood, examples=examples, progress=progress)
 
     def captioned(self, snippets: Snippets, captions: Captions) -> Snippets:
         """The snippets with their captions, which the text tower embeds as they are."""

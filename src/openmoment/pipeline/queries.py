@@ -8,7 +8,7 @@ from jaxtyping import Float
 from numpy import ndarray as Array
 
 from openmoment.encoders.bank import KeepsBank, everyday_names
-from openmoment.encoders.base import Encoder
+from openmoment.encoders.base import Encoder, Progress
 from openmoment.encoders.joint import Pairing
 from openmoment.encoders.prompts import AS_IT_IS, encode_with
 from openmoment.errors import QueryError
@@ -17,6 +17,8 @@ from openmoment.priors.examples import Example, blend, describe, embed_pictures
 from openmoment.priors.pairs import encode_pairs
 from openmoment.types import Queries
 
+_TOGETHER = 32  # texts of the bank at a time: between them progress is told, and a stop is heard
+
 
 def encode_queries(
     names: Sequence[str],
@@ -24,13 +26,16 @@ def encode_queries(
     cache: Cache | None,
     *,
     templates: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> Queries:
     """Names and the bank in an encoder's space, names in ``templates`` or in the encoder's own.
 
-    Each name is embedded by itself: the same to the bit whatever else is asked. Raises QueryError.
+    Each name is embedded by itself: the same to the bit whatever else is asked. ``progress`` hears
+    how much of the bank is embedded. Raises QueryError.
     """
     tidy = tidy_names(names)
-    bank = bank_of(encoder, cache, template=templates[0] if templates else None)
+    template = templates[0] if templates else None
+    bank = bank_of(encoder, cache, template=template, progress=progress)
     if not templates:
         return Queries(tidy, _embed(tidy, encoder, cache), bank)
     each = [np.concatenate([encode_with(t, [n], encoder, cache) for n in tidy]) for t in templates]
@@ -39,7 +44,11 @@ def encode_queries(
 
 
 def bank_of(
-    encoder: Encoder, cache: Cache | None, *, template: str | None = None
+    encoder: Encoder,
+    cache: Cache | None,
+    *,
+    template: str | None = None,
+    progress: Progress | None = None,
 ) -> Float[Array, "m d"]:
     """The bank in an encoder's space: what it brings, or everyday names, embedded once.
 
@@ -49,11 +58,18 @@ def bank_of(
     if isinstance(encoder, KeepsBank):
         return encoder.bank
     names = everyday_names()
-    if template is not None:
-        return encode_with(template, names, encoder, cache)
-    if cache is None:
-        return encoder.encode_text(names)
-    return cache.texts(encoder.fingerprint, names, encoder.encode_text)
+    parts: list[Float[Array, "n d"]] = []
+    for start in range(0, len(names), _TOGETHER):
+        some = names[start : start + _TOGETHER]
+        if template is not None:
+            parts.append(encode_with(template, some, encoder, cache))
+        elif cache is not None:
+            parts.append(cache.texts(encoder.fingerprint, some, encoder.encode_text))
+        else:
+            parts.append(encoder.encode_text(some))
+        if progress:
+            progress(start + len(some), len(names))
+    return np.concatenate(parts)
 
 
 def _embed(names: Sequence[str], encoder: Encoder, cache: Cache | None) -> Float[Array, "k d"]:

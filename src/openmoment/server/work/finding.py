@@ -51,7 +51,9 @@ class Finder:
         snippets = pipeline.snippets(Path(task["path"]), progress=progress)
         tell(_READING, "looking for the words")
         heard = pipeline.hear(task["queries"])
-        queries = pipeline.queries_of(heard)
+        queries = pipeline.queries_of(
+            heard, progress=lambda *_: tell(_READING, "looking for the words")
+        )
         ranked = pipeline.ranking().localize(snippets, queries, video=task["name"], heard=heard)
         tell(_READING, "writing the predictions")
         write_curves(ranked, pipeline.cache or Cache())
