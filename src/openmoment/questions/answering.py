@@ -168,7 +168,8 @@ def _evaluate(expression: Expression, found: Detections, duration_s: float) -> M
             both = (np.concatenate(column) for column in zip(a, b, strict=True))
             return _going_on(_in_order(*both))
         case Not(part):
-            return _rest(_going_on(of(part)), duration_s)
+            rest = _rest(_going_on(of(part)), duration_s)
+            return rest._replace(scores=rest.scores * (1 - _may_occur(part, found)))
         case Lasting(part, bound, seconds):
             moments = of(part)
             return moments.where(_holds(moments.lengths, bound, seconds, NOISE_S))
@@ -176,6 +177,18 @@ def _evaluate(expression: Expression, found: Detections, duration_s: float) -> M
             return _repeated(of(part), bound, count, within_s)
         case Pick(which, part):
             return of(part).where(slice(0, 1) if which == "first" else slice(-1, None))
+
+
+def _may_occur(expression: Expression, found: Detections) -> float:
+    """The presence of a label that has no moment: it may be there all the same."""
+    match expression:
+        case Label(name):
+            label = found.names.index(name)
+            return 0.0 if (found.labels == label).any() else float(found.presence[label])
+        case Or(left, right):
+            return max(_may_occur(left, found), _may_occur(right, found))
+        case _:
+            return 0.0
 
 
 def _holds(
