@@ -216,7 +216,7 @@ SPORT = make_detections(
             [(0, 1, 1), (3, 3.5, 1), (4, 10, 1), (13, 20, 1), (21, 40, 1), (44, 60, 1)],
         ),  # noqa: E501
         ("not fall", [(0, 60, 0.88)]),  # its presence is 0.12
-        ("not (jump or fall) for at least 20 s", [(13, 40, 1)]),
+        ("not (jump or fall) for at least 20 s", [(13, 40, 0.88)]),
         (
             "run-up or jump",
             [(1, 3, 0.9), (3.5, 4, 0.6), (10, 13, 0.8), (20, 21, 0.5), (40, 41, 0.95)],
