@@ -98,8 +98,8 @@ def _is_file(video: str) -> bool:
 
 
 _LEGEND = (
-    "Bars are moments: the fuller the colour, the surer; dashed ones are guesses. The curves are over "
-    "time, from 0 to 1; above a dotted line a query seems to occur."
+    "Bars are moments: the fuller the colour, the surer; dashed ones are guesses. The curves are "
+    "over time, from 0 to 1; above a dotted line a query seems to occur."
 )
 _STRIP_LEGEND = "A colour is a label, grey is background."
 
