@@ -12,14 +12,15 @@ from detections import make_detections, make_origin
 from rich.console import Console
 from typer.testing import CliRunner
 
+from openmoment.behaviour import bouts_of
 from openmoment.cli.main import app
 from openmoment.cli.text import found as told
+from openmoment.detections import Detections
 from openmoment.encoders import ENCODERS
 from openmoment.encoders.base import reads_english_alone
 from openmoment.export import FORMATS
 from openmoment.reviews import MadeBy, Review, add_predictions, to_detections
 from openmoment.reviews.files import read_review, write_review
-from openmoment.types import Detections
 
 NAMES = ("a cat", "a dog", "a cow", "no bird")
 WHY = "Ask --ask 'not \"bird\"'"
@@ -39,7 +40,7 @@ def answer() -> Detections:
     found = make_detections(moments, NAMES, origin=make_origin("a.mp4", num_queries=4))
     assert found.origin
     return replace(
-        found,
+        Detections.holding(found),
         presence=np.array([0.9, 0.45, 0.1, 0.0]),
         unsure=frozenset({"a dog"}),
         not_understood={"no bird": WHY},
@@ -172,3 +173,29 @@ def test_backbones_read_the_languages_that_they_are_listed_with(name: str) -> No
 
 def test_the_default_reads_english_alone() -> None:
     assert reads_english_alone(ENCODERS["embedded"]())
+
+
+def test_a_guess_stays_a_guess_in_what_is_made_of_it(answer: Detections) -> None:
+    asked = Detections.holding(answer)
+    both = asked.ask('"a cat" then "a dog"')
+    assert both.answer_of(both.names[0]) == "unsure" and len(both) == 1
+    rest = asked.ask('not "a dog"')
+    assert rest.scores.max() == pytest.approx(0.55)  # what a presence of 0.45 leaves
+    assert asked.ask('"a cat" then "a cat"').unsure == frozenset()
+    bouts = bouts_of(answer, 60.0)
+    assert bouts.names == ("a cat", "a cow")
+    assert asked.not_found == ("a cow",)
+
+
+def test_presence_without_a_moment_is_told_apart(
+    answer: Detections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = io.StringIO()
+    monkeypatch.setattr(
+        "rich.console.Console", lambda **_: Console(file=printed, width=100, highlight=False)
+    )
+    seen = replace(answer, presence=np.array([0.9, 0.45, 0.8, 0.0]))
+    told.show(Path("a.mp4"), seen, with_name=False)
+    assert (
+        "not found, as no moment is its own, how sure it occurs: a cow (0.80)" in printed.getvalue()
+    )

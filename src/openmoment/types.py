@@ -291,9 +291,13 @@ class Detections:
 
     @property
     def not_found(self) -> tuple[str, ...]:
-        """The queries without any detection."""
+        """The queries without any detection, of those that were looked for."""
         found = set(self.labels.tolist())
-        return tuple(name for i, name in enumerate(self.names) if i not in found)
+        return tuple(
+            name
+            for i, name in enumerate(self.names)
+            if i not in found and name not in self.not_understood
+        )
 
     def answer_of(self, query: str) -> Answer:
         """Whether a query is found, not found, but guessed at, or was not looked for at all."""
@@ -340,8 +344,8 @@ class Detections:
             span = f"{clock(start_s)} - {clock(end_s)}"
             guess = "  unsure" if name in self.unsure else ""
             lines.append(f"  {span}  {name:<{width}}  {score:.2f}{guess}")
-        if absent := [n for n in self.not_found if n not in self.not_understood]:
-            lines.append("  not found: " + ", ".join(absent))
+        if self.not_found:
+            lines.append("  not found: " + ", ".join(self.not_found))
         lines += [f"  not understood: {name}: {why}" for name, why in self.not_understood.items()]
         lines += [f"  {note}" for note in self.notes]
         return "\n".join(lines)

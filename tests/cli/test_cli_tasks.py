@@ -36,7 +36,8 @@ def test_sentences_are_answered_by_rank(demo: Path) -> None:
     sentences = ("a cat looks at the camera", "somebody plays tennis on grass")
     done = run("find", demo, *sentences, "--task", "mr", "--top", 2)
     assert done.exit_code == 0, done.output
-    head, *rows, note = done.stdout.splitlines()
+    head, *rows, unsure, note = done.stdout.splitlines()
+    assert unsure.startswith(f"unsure, how sure it occurs: {sentences[1]} (0.")
     assert head.split() == ["rank", "start", "end", "query", "how", "sure"]
     assert note.startswith("The backbone embedded")
     first = [row.split() for row in rows if sentences[0] in row]

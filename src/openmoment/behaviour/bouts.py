@@ -35,8 +35,11 @@ def bouts_of(found: Detections, duration_s: float) -> Bouts:
     """The bouts of a video of that length.
 
     Moments of one query that overlap are one bout, and moments that only touch are two. What lies
-    outside the video is cut off. A moment without any length is a bout of length 0.
+    outside the video is cut off. A moment without any length is a bout of length 0. Queries that
+    are unsure or were not understood are left out: nobody knows of those.
     """
+    known = [n for n in found.names if n not in found.unsure and n not in found.not_understood]
+    found = found if len(known) == len(found.names) else found.of(*known)
     inside = (found.segments[:, 0] <= duration_s) & (found.segments[:, 1] >= 0)
     segments = np.clip(found.segments, 0.0, duration_s)
     order = np.lexsort((segments[:, 1], segments[:, 0]))

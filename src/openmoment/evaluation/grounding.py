@@ -53,6 +53,12 @@ class Grounding:
 
     def to_text(self) -> str:
         """A line or two for people, in percent."""
+        if math.isnan(self.mcc):
+            all_or_none = "no query" if math.isnan(self.yes_present) else "every query"
+            return (
+                f"cgF1 cannot be told: of {self.num_pairs:,} pairs of a video and a query, "
+                f"{all_or_none} occurs. It takes both."
+            )
         at = dict(zip(self.tious, self.cgf1.tolist(), strict=True))
         told = ", ".join(f"{100 * at[t]:.1f} at tIoU {t:g}" for t in (0.5, 0.75) if t in at)
         return (

@@ -106,7 +106,7 @@ def _draw_names(axes: "matplotlib.axes.Axes", found: Detections) -> None:
     """The names of the lanes, the first on top."""
     count = len(found.names)
     axes.set_ylim(count or 1, 0)
-    missing = set(found.not_found)
+    missing = {*found.not_found, *found.not_understood}
     axes.set_yticks(
         [label + 0.5 for label in range(count)],
         [lines_of(name, 30, at_most=2) + _said(name, found) for name in found.names],

@@ -230,7 +230,8 @@ class Pipeline:
         found = replace(found, origin=origin, notes=self.notes)
         match self.task:
             case "mr":
-                found = best_of_each(found, self.top)
+                guessed = [n for n, p in zip(found.names, found.presence, strict=True) if p < SURE]
+                found = replace(best_of_each(found, self.top), unsure=frozenset(guessed))
             case "as" if queries is not None:
                 found = segment(found, by_curves=self.traits.task == "as")
             case _:

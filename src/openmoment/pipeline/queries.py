@@ -1,5 +1,6 @@
 """From what a person asks for to queries: words, tidied and embedded, and examples of them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from openmoment.priors.examples import Example, blend, describe, embed_pictures
 from openmoment.priors.pairs import encode_pairs
 from openmoment.types import Queries
 
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _TOGETHER = 32  # texts of the bank at a time: between them progress is told, and a stop is heard
 
 
@@ -89,8 +91,8 @@ def tidy_names(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def tidy_name(name: str) -> str:
-    """Without stray white space."""
-    return " ".join(name.split())
+    """Without stray white space, and signs that nobody sees."""
+    return " ".join(_UNSEEN.sub(" ", name.replace("\u200b", "").replace("\ufeff", "")).split())
 
 
 def join_examples(

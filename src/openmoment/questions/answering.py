@@ -81,6 +81,7 @@ def answer(question: Question, found: Detections, *, duration_s: float | None = 
         names=(str(question),),
         presence=np.array([moments.scores.max(initial=0.0)]),
         origin=_origin_of(question, moments, found.origin),
+        unsure=frozenset({str(question)} if found.unsure.intersection(question.names) else ()),
     )
 
 
@@ -180,11 +181,12 @@ def _evaluate(expression: Expression, found: Detections, duration_s: float) -> M
 
 
 def _may_occur(expression: Expression, found: Detections) -> float:
-    """The presence of a label that has no moment: it may be there all the same."""
+    """The presence of a label that has no moment, or a guess: it may be there all the same."""
     match expression:
         case Label(name):
             label = found.names.index(name)
-            return 0.0 if (found.labels == label).any() else float(found.presence[label])
+            is_known = (found.labels == label).any() and name not in found.unsure
+            return 0.0 if is_known else float(found.presence[label])
         case Or(left, right):
             return max(_may_occur(left, found), _may_occur(right, found))
         case _:

@@ -102,6 +102,8 @@ def _unknown(query: str) -> Remark | None:
     every = _split(query)
     unknown = [word for word in every if not _is_known(word)]
     words = [word for word in every if fold(word) not in _listed("small_words")]
+    if every and not words:
+        return _refuse("nonsense", query, "nothing")
     alphabets = [name for word in words if (name := _alphabet(word))]
     foreign = [word for word in words if fold(word) in _listed("foreign_words")]
     others = [word for word in words if word not in foreign]
@@ -143,7 +145,7 @@ def _is_known(word: str) -> bool:
 
 def _is_name(word: str) -> bool:
     """Whether a word looks like the name of somebody, of a place, or like an abbreviation."""
-    is_short = word.isupper() and len(word) <= 5
+    is_short = word.removesuffix("s").isupper() and len(word) <= 5
     return is_short or (word[0].isupper() and not word.isupper() and not _CONSONANTS.search(word))
 
 

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from openmoment.postprocess import SURE
 from openmoment.types import Detections, clock
 
 _COLUMNS = ("start", "end", "query", "how sure")
 _UNSURE = " (unsure)"
+_NO_MOMENT = "not found, as no moment is its own"
 
 
 def show(path: Path, found: Detections, *, with_name: bool, told: set[str] | None = None) -> None:
@@ -30,11 +32,15 @@ def show(path: Path, found: Detections, *, with_name: bool, told: set[str] | Non
             table.add_row(*(Text(cell) for cell in row))
         console.print(table)
     presence = dict(zip(found.names, found.presence, strict=True))
-    for answer in ("unsure", "not found"):
-        names = [name for name in found.names if found.answer_of(name) == answer]
-        sure = ", ".join(f"{name} ({presence[name]:.2f})" for name in names)
+    kinds: dict[str, list[str]] = {"unsure": [], "not found": [], _NO_MOMENT: []}
+    for name in found.names:
+        answer = found.answer_of(name)
+        kind = _NO_MOMENT if answer == "not found" and presence[name] >= SURE else answer
+        if kind in kinds:
+            kinds[kind].append(f"{name} ({presence[name]:.2f})")
+    for kind, names in kinds.items():
         if names:
-            console.print(Text(f"{answer}, how sure it occurs: {sure}"))
+            console.print(Text(f"{kind}, how sure it occurs: {', '.join(names)}"))
     told = set() if told is None else told
     refused = [f"not understood: {name}: {why}" for name, why in found.not_understood.items()]
     for line in (*refused, *found.notes):

@@ -2,7 +2,7 @@
 
 import { byId, h, iconButton, name, setIcon } from "./dom.js";
 import { colourOf, score } from "./format.js";
-import { lanesOf, largestSoFar } from "./state.js";
+import { lanesOf, largestSoFar, whyHere } from "./state.js";
 
 const ANSWER_COLOUR = "#7a828c";
 const PRESENCE_TITLE = "How sure it is that this occurs in the video, from 0 to 1";
@@ -120,7 +120,7 @@ export class Lanes {
     const [words, kind] = answerOf(query, shown.length + below > 0);
     if (presence.textContent !== words) presence.textContent = words;
     presence.className = `presence ${kind}`;
-    presence.title = query.why ?? PRESENCE_TITLE;
+    presence.title = query.why ? whyHere(query.why) : PRESENCE_TITLE;
     if (document.activeElement !== slider || Number(slider.value) !== query.threshold) {
       slider.value = query.threshold;
     }

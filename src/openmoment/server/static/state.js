@@ -21,6 +21,14 @@ export function queryOf(doc, query) {
   return doc.queries.find((one) => one.query === query) ?? null;
 }
 
+/** Why a query was not looked for, in words of this page rather than of the command line. */
+export function whyHere(why) {
+  return why.replace(
+    /Ask --ask '?(.*?)'?$/,
+    (_, question) => `Find it without that, then ask the question: ${question}`,
+  );
+}
+
 /** Whether a segment is on view: a person's word always is, a guess from the threshold on. */
 function isShown(segment, threshold) {
   return segment.status !== OPEN || segment.score === null || segment.score >= threshold;

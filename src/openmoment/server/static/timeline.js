@@ -15,7 +15,7 @@ import {
   fitted,
 } from "./drawing.js";
 import { clock, colourOf, spoken } from "./format.js";
-import { lanesOf } from "./state.js";
+import { lanesOf, whyHere } from "./state.js";
 import { Viewport } from "./viewport.js";
 
 const INK = ["text", "soft", "faint", "play", "sheet", "on-colour", "accent"];
@@ -223,7 +223,7 @@ export class Timeline extends EventTarget {
     const hint = below
       ? `${below} below the threshold: move its slider to the left, or drag here to add a moment`
       : "Nothing found: drag here to add a moment, or try other words";
-    context.fillText(query.why ?? hint, 10, y + BAR_TOP + BAR_HEIGHT / 2);
+    context.fillText(query.why ? whyHere(query.why) : hint, 10, y + BAR_TOP + BAR_HEIGHT / 2);
   }
 
   #curveOf(query) {
