@@ -82,6 +82,11 @@ class FeatureCheck:
 
     def check(self, path: Path) -> CheckedFeatures:
         """Raises FeatureError, which says what is wrong."""
+        if path.is_file() and path.suffix != ".safetensors":
+            raise FeatureError(
+                f"{path}: of another program; it has no times and no backbone yet. "
+                "Import it first: openmoment features import --help"
+            )
         snippets = read_features(path)
         name = self._backbone or snippets.recipe.encoder
         if self._backbone is None and FLOW_MARK in name:

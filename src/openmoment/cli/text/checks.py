@@ -49,6 +49,8 @@ def describe_features_check(checked: "CheckedFeatures") -> str:
     parts = [f"{checked.num_snippets} x {checked.dim_in} of {checked.backbone}"]
     if checked.to_pictures is not None:
         parts.append(f"cosine {checked.to_pictures:.2f} with photographs seen by it")
+    else:
+        parts.append("whether they are of it cannot be told, but for their width")
     if checked.to_texts is not None:
         parts.append(f"{checked.to_texts:.2f} with its texts")
     if checked.gap_s > max(2.0, checked.duration_s / 10):
