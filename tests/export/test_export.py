@@ -482,9 +482,9 @@ def test_csv_is_in_order_of_time_under_its_heading(tmp_path):
     FORMATS["csv"].write(SAMPLE, tmp_path / "x.csv")
     with (tmp_path / "x.csv").open(newline="") as file:
         assert list(csv.reader(file)) == [
-            ["video", "start_s", "end_s", "query", "score"],
-            ["day/match.mp4", "12.250", "15.000", "tennis serve", "0.8734"],
-            ["day/match.mp4", "3661.001", "3662.000", "handshake", "0.5000"],
+            ["video", "start_s", "end_s", "query", "score", "answer"],
+            ["day/match.mp4", "12.250", "15.000", "tennis serve", "0.8734", "found"],
+            ["day/match.mp4", "3661.001", "3662.000", "handshake", "0.5000", "found"],
         ]
 
 

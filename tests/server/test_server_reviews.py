@@ -230,7 +230,7 @@ def test_only_what_is_shown_goes_out(client: TestClient, path: str) -> None:
     low = next(s for s in review["segments"] if s["query"] == "walk" and s["score"] == 0.1)
     client.put(f"{path}/review", json=review)
     text = client.get(f"{path}/export", params={"format": "csv"}).text
-    assert text.splitlines()[1:] == ["one.mp4,0.500,1.000,walk,0.9000"]
+    assert text.splitlines()[1:] == ["one.mp4,0.500,1.000,walk,0.9000,found"]
     assert (walk["score"], low["status"]) == (0.9, "open")
 
 
