@@ -54,6 +54,14 @@ def rates(presence: np.ndarray, occurs: np.ndarray) -> str:
     )
 
 
+NOT_SHOWN = ("absent", "nonsense", "other languages")
+
+
+def yes_to(told: dict[str, list[np.ndarray]], *kinds: str) -> str:
+    """The share of each kind of words that is found, by the presence in every video."""
+    return ", ".join(f"{k} {(np.concatenate(told[k]) >= SURE).mean():.3f}" for k in kinds)
+
+
 def composed_lines(pipeline: Pipeline, part: str) -> Iterator[str]:
     """Names among words that no video shows; moments; boundaries."""
     queries = {kind: pipeline.queries(names) for kind, names in asked_words().items()}
@@ -89,10 +97,7 @@ def composed_lines(pipeline: Pipeline, part: str) -> Iterator[str]:
     yield "  the six names that may occur: " + rates(presence, occurs)
     truth_of_all = np.concatenate([occurs, np.zeros(len(absent), dtype=bool)])
     yield "  beside names that do not: " + rates(np.concatenate([presence, absent]), truth_of_all)
-    yield "  yes to " + ", ".join(
-        f"{kind} {(np.concatenate(told[kind]) >= SURE).mean():.3f}"
-        for kind in ("nonsense", "other languages")
-    )
+    yield f"  yes to {yes_to(told, *NOT_SHOWN[1:])}"
     everyday = json.loads((data_root() / "query_words.json").read_text())["everyday_absent"]
     for title, others in (
         ("the six names", []),
@@ -132,12 +137,9 @@ def clip_lines(pipeline: Pipeline, part: str) -> Iterator[str]:
                 own.append(presence[label])
                 presence = np.delete(presence, label)
             told[kind].append(presence)
-    shown = ", ".join(
-        f"{kind} {(np.concatenate(told[kind]) >= SURE).mean():.3f}" for kind in list(told)[1:]
-    )
     yield (
         f"single clips, half {part}: {len(own)} clips; yes to the own name "
-        f"{(np.array(own) >= SURE).mean():.2f}, {shown}"
+        f"{(np.array(own) >= SURE).mean():.2f}, {yes_to(told, *NOT_SHOWN)}"
     )
 
 
@@ -157,12 +159,9 @@ def joined_lines(pipeline: Pipeline, part: str) -> Iterator[str]:
         of_nine = zip(NINE, told["nine"][-1].tolist(), strict=True)
         asked += [(value, name in true) for name, value in of_nine if name in known]
     present = np.array([value for value, occurs in asked if occurs])
-    shown = ", ".join(
-        f"{kind} {(np.concatenate(told[kind]) >= SURE).mean():.3f}" for kind in list(told)[1:]
-    )
     yield (
         f"four joined, half {part}: {len(told['nine'])} videos; yes to what they show "
-        f"{(present >= SURE).mean():.2f}, {shown}"
+        f"{(present >= SURE).mean():.2f}, {yes_to(told, *NOT_SHOWN)}"
     )
 
 

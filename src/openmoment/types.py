@@ -169,8 +169,8 @@ class Queries:
     """What the user asks for, and its embeddings in the encoder's joint space.
 
     ``background`` are embeddings of the bank, the fixed texts that each query is held against;
-    ``variants`` those
-    of each query in every sentence that a method asked for, whose mean ``embeddings`` then are;
+    ``variants`` those of each query in every sentence that a method asked for, whose mean
+    ``embeddings`` then are;
     ``examples`` says which sentences and pictures joined the words, for people; ``pairs`` are
     these for methods that read them apart from the words.
     """

@@ -7,10 +7,13 @@ import pytest
 from fakes import FakeEncoder
 from spaces import CosineSpace, film, words
 
+from openmoment.calibration import Fitted, Source
+from openmoment.calibration.fitted import ScoreMap
 from openmoment.methods import METHODS, load_method
 from openmoment.methods.standing import standing_of
 from openmoment.pipeline.answering import Pipeline
 from openmoment.postprocess import MIN_PRESENCE, SURE
+from openmoment.reviews import MadeBy
 
 SCENES = [(None, 24), (0, 16), (None, 24), (1, 16), (None, 24)]
 OTHERS = ("frame_threshold", "whole_video")
@@ -77,3 +80,11 @@ def test_what_decides_as_shipped_is_known_from_a_pipeline_that_ranks(name: str) 
     object.__setattr__(made, "config", replace(method.Config(), **method.RANKING))
     pipeline = Pipeline(FakeEncoder(), made, name, 4.0, None)
     assert pipeline.shipped_decision == shipped
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_calibration_of_what_the_page_ranked_fits_the_pipeline_that_is_asked(name: str) -> None:
+    pipeline = pipeline_of(name)
+    made_by = MadeBy("fake", pipeline.encoder.fingerprint, name, pipeline.settings)  # as the page
+    fitted = Fitted(Source.of(made_by), ScoreMap(1.0, 0.0, {}), 0.5)
+    assert pipeline.calibrated(fitted).calibration == fitted

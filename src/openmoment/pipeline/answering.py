@@ -297,9 +297,9 @@ class Pipeline:
         """What the settings of an answer say of how it is made."""
         made = {"checkpoint": self.checkpoint} if self.checkpoint else {}
         decided = {"calibration": self.calibration.fingerprint} if self.calibration else {}
-        if self._is_held_against_bank and not self.traits.tells_presence:
-            how = self.decision
-            decided |= {"min_presence": how.min_presence, "sure": how.sure}
+        is_decided = self._is_held_against_bank and self.task != "mr"
+        if is_decided and not self.traits.tells_presence:  # ranking or not: a calibration compares
+            decided |= {"min_presence": MIN_PRESENCE, "sure": SURE}
         return to_table(self.method.config) | {"fps": self.fps} | made | decided
 
     @property

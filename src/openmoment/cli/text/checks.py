@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from openmoment.postprocess import SURE
+
 if TYPE_CHECKING:
     from openmoment.experiments.backbone_check import Checked
     from openmoment.experiments.feature_check import CheckedFeatures
-
-_PRESENT = 0.5
 
 
 def describe_backbone_check(checked: "Checked") -> list[str]:
@@ -29,7 +29,7 @@ def describe_backbone_check(checked: "Checked") -> list[str]:
         lines["cosine"] = f"{checked.cosine:.2f} on average, of pictures and everyday texts"
     if checked.seen:
         seen = checked.seen
-        found = [name for name, value in seen.presence.items() if value >= _PRESENT]
+        found = [name for name, value in seen.presence.items() if value >= SURE]
         told = _listed(seen.presence, found) if found else "none"
         lines["yours"] = (
             f"{seen.video}, first {seen.seconds:.0f} s: {seen.frames_per_s:.1f} frames a second; "
